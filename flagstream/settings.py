@@ -1,0 +1,198 @@
+"""Settings of a program: its defaults, a site file merged key by key over them, the environment over both.
+
+A program declares a `ProgramSettings` subclass and a `default.toml` beside it that names every setting once.
+The site file is named by ``FLAGSTREAM_CONFIG``; it is TOML with one table a program (``[publisher]``,
+``[stream_server]``), so one file serves a whole host. An environment variable is the program's prefix and the
+setting's name in capitals: ``STREAM_SERVER_LIFETIME=60``.
+
+All faults are found in one pass and reported by name (`SettingsError.faults`): unknown names are faults too, because
+a misspelt setting that is silently ignored is found out in an outage.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+__all__ = ["PROGRAMS", "ProgramSettings", "SettingsError", "load"]
+
+PROGRAMS = ("publisher", "stream_server")
+"""The tables that a site file may hold."""
+
+SITE_FILE = "FLAGSTREAM_CONFIG"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `faults` says each thing that is wrong, by the name its owner knows it by."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class ProgramSettings(BaseSettings):
+    """One frozen value with all settings of a program, checked whole at start and passed down."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=False)
+
+    program: ClassVar[str]
+    """The package that holds `default.toml`; also the table in the site file and, in capitals, the prefix."""
+
+    def rules(self) -> Iterator[str]:
+        """Yield a sentence for each rule between several settings that these break."""
+        return iter(())
+
+    def shown(self) -> dict[str, Any]:
+        """Return the settings by name with secrets masked, fit for a log or a terminal."""
+        return {
+            name: ("******" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
+            for name, value in self
+        }
+
+    @classmethod
+    def env_name(cls, key: str) -> str:
+        """Return the environment variable that sets `key`."""
+        return f"{cls.program}_{key}".upper()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Use what `load` has merged and nothing else (pydantic-settings calls this)."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+S = TypeVar("S", bound=ProgramSettings)
+
+
+def load(
+    model: type[S],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> S:
+    """Read, merge and check the settings of one program.
+
+    `overrides` come from the command line and win over everything. `environ` defaults to the process's own.
+    Raises `SettingsError` with every fault found.
+    """
+    environ = os.environ if environ is None else environ
+    faults: list[str] = []
+    values, origin = _merged(model, environ, overrides or {}, faults)
+    try:
+        settings = model(**values)
+    except ValidationError as error:
+        for each in error.errors():
+            key = str(each["loc"][0]) if each["loc"] else ""
+            faults.append(f"{origin.get(key, key)}: {_sentence(each)}")
+        raise SettingsError(faults) from None
+    faults.extend(settings.rules())
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _merged(
+    model: type[ProgramSettings],
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    faults: list[str],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the merged values and, for each, where it came from in words."""
+    values = defaults(model)
+    origin = {key: f"{key} (default.toml of {model.program})" for key in values}
+    known = set(model.model_fields)
+
+    site, path = _site_table(model.program, environ, faults)
+    for key, value in site.items():
+        if key not in known:
+            faults.append(f"{path}: [{model.program}] {key} is not a setting{_nearest(key, known)}")
+            continue
+        values[key], origin[key] = value, f"{path}: [{model.program}] {key}"
+
+    prefix = f"{model.program}_".upper()
+    for name, text in environ.items():
+        if not name.startswith(prefix):
+            continue
+        key = name.removeprefix(prefix).lower()
+        if key not in known:
+            faults.append(f"{name} is not a setting{_nearest(key, known, prefix)}{_service_link(text)}")
+            continue
+        values[key], origin[key] = _from_text(model, key, text), f"{name}{_service_link(text)}"
+
+    for key, value in overrides.items():
+        values[key], origin[key] = value, f"--{key.replace('_', '-')}"
+    return values, origin
+
+
+def defaults(model: type[ProgramSettings]) -> dict[str, Any]:
+    """Return the defaults of `model`, as its package's `default.toml` states them."""
+    return tomllib.loads(files(model.program).joinpath("default.toml").read_text(encoding="utf-8"))
+
+
+def _site_table(program: str, environ: Mapping[str, str], faults: list[str]) -> tuple[dict[str, Any], str]:
+    path = environ.get(SITE_FILE, "")
+    if not path:
+        return {}, ""
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(f"{SITE_FILE}={path}: cannot be read ({error.strerror})")
+        return {}, path
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{SITE_FILE}={path}: is not TOML ({error})")
+        return {}, path
+    for table, content in document.items():
+        if table not in PROGRAMS:
+            faults.append(f"{path}: [{table}] is not a program; the tables are {', '.join(PROGRAMS)}")
+        elif not isinstance(content, dict):
+            faults.append(f"{path}: {table} must be a table, written [{table}]")
+    table = document.get(program, {})
+    return (table if isinstance(table, dict) else {}), path
+
+
+def _from_text(model: type[ProgramSettings], key: str, text: str) -> Any:
+    """Split a list, written with commas in an environment variable; pydantic reads the rest from text."""
+    if "tuple" in str(model.model_fields[key].annotation):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _sentence(error: Any) -> str:
+    given = error.get("input")
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "missing":
+        return "has no value"
+    if isinstance(given, SecretStr) or error["type"].startswith("secret"):
+        return message
+    return f"{given!r} is refused; it should be {message}" if error["type"] != "value_error" else message
+
+
+def _nearest(key: str, known: set[str], prefix: str = "") -> str:
+    match = difflib.get_close_matches(key, known, n=1)
+    if not match:
+        return ""
+    return f"; did you mean {prefix + match[0].upper() if prefix else match[0]}?"
+
+
+def _service_link(text: str) -> str:
+    """Kubernetes sets NAME_PORT=tcp://… for every service: the usual cause of a strange value."""
+    return " (a Kubernetes service link? set enableServiceLinks: false)" if text.startswith("tcp://") else ""

@@ -1,0 +1,91 @@
+"""The database behind the publisher: SQLite by default, PostgreSQL by one setting.
+
+Two ways in. `Database.read` sees one committed state. `Database.write` is one transaction that either happens whole
+or not at all. SQLite allows one writer at a time; to wait for the turn at ``BEGIN`` instead of failing half-way
+(``SQLITE_BUSY`` on an upgrade from reader to writer, SQLite docs, "BEGIN IMMEDIATE"), writers have an engine of their
+own with one connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Float, cast, event, func, literal_column
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+__all__ = ["Database", "greatest", "seconds_now"]
+
+
+class Database:
+    """Engines over one database URL (``sqlite:///FILE`` or ``postgresql://…``)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite:")
+        if self.is_sqlite:
+            self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=4)
+            self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
+        else:
+            self._reader = self._writer = create_async_engine(
+                url.replace("postgresql://", "postgresql+asyncpg://", 1),
+                pool_size=10,
+                pool_pre_ping=True,
+            )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """Open a session for reading."""
+        async with AsyncSession(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """Open one writing transaction; it is committed when the block ends and rolled back when it raises."""
+        async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+def _sqlite_engine(url: str, *, begin: str, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url.replace("sqlite:", "sqlite+aiosqlite:", 1), pool_size=pool_size, max_overflow=0, pool_timeout=30
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        # The driver would begin transactions by itself, and only at the first write.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "busy_timeout = 10000",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # what was answered 2xx survives a power loss
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def seconds_now(database: Database) -> ColumnElement[float]:
+    """Return SQL for the database's own clock in seconds, which several publisher hosts can agree on."""
+    if database.is_sqlite:
+        return literal_column("((julianday('now') - 2440587.5) * 86400.0)")
+    return cast(func.extract("epoch", func.clock_timestamp()), Float(53))
+
+
+def greatest(database: Database, *of: Any) -> ColumnElement[int]:
+    """Return SQL for the largest of several values."""
+    return func.max(*of) if database.is_sqlite else func.greatest(*of)

@@ -1,0 +1,80 @@
+"""Settings of the stream server; `default.toml` beside this file states the defaults and what each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, SecretStr
+
+from flagstream.logs import LogFormat, LogLevel
+from flagstream.settings import ProgramSettings
+
+__all__ = ["StreamServerSettings"]
+
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+SHORTEST_STREAM = 2.0
+"""Seconds that every stream lives at least: shorter ones send published SDKs into a loop."""
+
+
+class StreamServerSettings(ProgramSettings):
+    """All settings of one stream server."""
+
+    program: ClassVar[str] = "stream_server"
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    workers: Annotated[int, Field(ge=1, le=256)]
+    nats_url: Annotated[tuple[str, ...], Field(min_length=1)]
+    nats_credentials: str
+    resync_interval: Seconds
+
+    edge: bool
+    lifetime: Annotated[float, Field(ge=SHORTEST_STREAM, le=86400)]
+    join_window: Annotated[float, Field(ge=0, le=86400)]
+    edge_tiers: Annotated[int, Field(ge=1, le=4)]
+    heartbeat: Seconds
+    min_interval: Annotated[float, Field(ge=0, le=60)]
+    max_events: Annotated[int, Field(ge=4, le=100_000)]
+    retry: Annotated[float, Field(ge=0.1, le=60)]
+    unknown_keys: Literal["hold", "reject"]
+    drain: Annotated[float, Field(ge=0, le=86400)]
+
+    upstream_url: str
+    upstream_timeout: Seconds
+    redis_url: SecretStr
+    redis_timeout: Seconds
+    snapshot_dir: str
+    document_memory_bytes: Annotated[int, Field(ge=1024 * 1024)]
+    max_environments: Annotated[int, Field(ge=16, le=16 * 1024 * 1024)]
+    max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]
+    log_format: LogFormat
+    log_level: LogLevel
+
+    def rules(self) -> Iterator[str]:
+        """Yield what these settings get wrong together."""
+        latest = self.lifetime - (1 + self.edge_tiers)
+        if self.join_window > max(latest, 0):
+            yield (
+                f"join_window = {self.join_window:g}: must be at most {max(latest, 0):g}, which is lifetime less "
+                "1 s and 1 s a tier: `Age` is whole seconds, and who joins a stream at its end is ended at once"
+            )
+        if self.min_interval and self.lifetime / self.min_interval + 2 > self.max_events:
+            yield (
+                f"max_events = {self.max_events}: must be at least lifetime / min_interval + 2 = "
+                f"{self.lifetime / self.min_interval + 2:g}: a stream is never ended for its number of events"
+            )
+        if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
+            yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
+        if not self.upstream_url.startswith(("http://", "https://")):
+            yield "upstream_url: must begin with http:// or https://"
+        yield from (
+            f"nats_url: {url} must begin with nats://, tls://, ws:// or wss://"
+            for url in self.nats_url
+            if not url.startswith(("nats://", "tls://", "ws://", "wss://"))
+        )
+        if self.redis_url.get_secret_value() and not self.redis_url.get_secret_value().startswith(
+            ("redis://", "rediss://", "unix://")
+        ):
+            yield "redis_url: must begin with redis://, rediss:// or unix://"
