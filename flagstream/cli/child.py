@@ -1,0 +1,129 @@
+"""A process that `flagstream up` starts, watches and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flagstream.logs import get_logger
+
+__all__ = ["Child", "ChildFailedError"]
+
+log = get_logger(__name__)
+
+STEADY = 10.0
+"""Seconds after which a child that runs is taken to be well, and its next restart is at once again."""
+
+LONGEST_PAUSE = 5.0
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent goes, even by kill -9, so that no port stays taken."""
+    if sys.platform == "linux":  # elsewhere children that outlive a kill -9 of their parent are the loss
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class ChildFailedError(Exception):
+    """A child ended before it was ready; `name` and `status` say which and how."""
+
+    def __init__(self, name: str, status: int) -> None:
+        self.name = name
+        self.status = status
+        super().__init__(f"{name} ended with status {status} before it was ready; its own message is above")
+
+
+class Child:
+    """One program: started in a process group of its own, so that one Ctrl-C is one signal, sent by us, in order."""
+
+    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self.name = name
+        self._command = command
+        self._env = env
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The process and its descendants: workers serve, their supervisor comes first."""
+        if self._process is None or self._process.returncode is not None:
+            return []
+        return _tree(self._process.pid)
+
+    async def start(self) -> None:
+        """Start it; its log goes to our stderr."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env=self._env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    def check(self) -> None:
+        """Raise `ChildFailedError` if it has ended."""
+        if self._process is not None and self._process.returncode is not None:
+            raise ChildFailedError(self.name, self._process.returncode)
+
+    async def keep_running(self, restarted: asyncio.Event) -> None:
+        """Start it again whenever it dies, at once the first time and ever more slowly while it keeps dying."""
+        pause = 0.0
+        while self._process is not None:
+            began = time.monotonic()
+            status = await self._process.wait()
+            if self._is_stopping():
+                return
+            pause = 0.0 if time.monotonic() - began > STEADY else min(max(pause * 2, 0.1), LONGEST_PAUSE)
+            log.warning("program died and is started again", name=self.name, status=status, after_seconds=pause)
+            await asyncio.sleep(pause)
+            if self._is_stopping():
+                return
+            await self.start()
+            restarted.set()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping  # it may have begun during any await
+
+    async def stop(self, within: float) -> None:
+        """Ask it to end; after `within` seconds end it the hard way."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(within):
+                await process.wait()
+        except TimeoutError:
+            log.warning("program did not stop in time and is killed", name=self.name, seconds=within)
+            self.kill()
+            await process.wait()
+
+    def kill(self) -> None:
+        """End it and its descendants at once."""
+        self._stopping = True
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _tree(pid: int) -> list[int]:
+    """Return `pid` and its descendants, parents first (proc(5), `children`)."""
+    found = [pid]
+    for parent in found:
+        try:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        except OSError:
+            continue
+        found.extend(int(child) for child in children)
+    return found
