@@ -94,7 +94,7 @@ def _lock(path: Path) -> DataFolder | None:
     except OSError as error:
         raise failure(
             f"the data folder {path} cannot be used: {error.strerror}; give --data a folder that you can write to"
-        )
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

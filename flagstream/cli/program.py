@@ -25,7 +25,7 @@ def run_program(model: type[S], run: Callable[[S], None], options: dict[str, Any
     try:
         settings = load(model, overrides=overrides)
     except SettingsError as error:
-        raise failure(*error.faults, status=2)
+        raise failure(*error.faults, status=2) from None
     if check:
         for key, value in settings.shown().items():
             typer.echo(f"{key} = {list(value) if isinstance(value, tuple) else value!r}")

@@ -56,9 +56,10 @@ def toggle(
         with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=10) as client:
             state = _checked(client.patch(path, json=change)) if change else _flip(client, path)
     except httpx.InvalidURL:
-        raise failure(f"{url} is not a URL; write it like http://127.0.0.1:8000", status=2)
+        raise failure(f"{url} is not a URL; write it like http://127.0.0.1:8000", status=2) from None
     except httpx.HTTPError as error:
-        raise failure(f"the publisher at {url} does not answer ({str(error) or type(error).__name__}); is it running?")
+        reason = str(error) or type(error).__name__
+        raise failure(f"the publisher at {url} does not answer ({reason}); is it running?") from None
     if as_json:
         typer.echo(json.dumps(state))
         return
