@@ -1,0 +1,70 @@
+"""Where things are: URLs and keys, checked before anything is started."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+import httpx
+
+from sdk_client.errors import ConfigurationError
+
+__all__ = ["SERVER_KEY_PREFIX", "Addresses", "check_client_key", "check_key"]
+
+SERVER_KEY_PREFIX: Final = "ser."
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_API: Final = "/api/v1"
+
+
+def check_client_key(key: str, argument: str = "client_key") -> str:
+    """Return `key`, or raise ConfigurationError unless it is ``[A-Za-z0-9_-]{1,128}``."""
+    if _KEY.fullmatch(key) is None:
+        raise ConfigurationError(argument, "must be 1 to 128 letters, digits, '-' or '_'")
+    return key
+
+
+def check_key(key: str) -> str:
+    """Return an environment key of either kind, or raise ConfigurationError."""
+    check_client_key(key.removeprefix(SERVER_KEY_PREFIX), "environment_key")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The two servers, without a trailing slash; often they are one."""
+
+    api: str
+    stream: str
+
+    @classmethod
+    def of(cls, api_url: str, stream_url: str | None) -> Self:
+        """Check and normalise; `api_url` may end in ``/api/v1/``, as Flagsmith's SDKs want it."""
+        api = _base(api_url, "api_url").removesuffix(_API)
+        return cls(api=api, stream=api if stream_url is None else _base(stream_url, "stream_url"))
+
+    @property
+    def flags(self) -> str:
+        """The flags document."""
+        return f"{self.api}{_API}/flags/"
+
+    @property
+    def environment_document(self) -> str:
+        """The environment document, for server keys."""
+        return f"{self.api}{_API}/environment-document/"
+
+    def stream_of(self, client_key: str) -> str:
+        """Return the stream of one environment."""
+        return f"{self.stream}/sse/environments/{client_key}/stream"
+
+
+def _base(url: str, argument: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        raise ConfigurationError(argument, "is not a URL") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigurationError(argument, "must begin with http:// or https:// and name a host")
+    if parsed.query or parsed.fragment:
+        raise ConfigurationError(argument, "must have neither a query nor a fragment")
+    return str(parsed).rstrip("/")

@@ -1,0 +1,76 @@
+"""Fetching documents with httpx: bounded in time and size, whatever the server does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import cache
+from ssl import SSLContext, SSLError
+from typing import Final
+
+import httpx
+
+from sdk_client.addresses import Addresses
+from sdk_client.documents import Document, read_client_key, read_flags
+from sdk_client.errors import DocumentError
+
+__all__ = ["Loader", "http_client", "reason_of"]
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes of one document; a body without end would otherwise fill the memory."""
+
+
+@cache
+def _ssl_context() -> SSLContext:
+    return httpx.create_ssl_context()  # tens of milliseconds and a megabyte: once a process, not once a client
+
+
+def http_client() -> httpx.AsyncClient:
+    """Return a client for one `FlagClient`; connections stay open between changes, which may be minutes apart."""
+    return httpx.AsyncClient(
+        verify=_ssl_context(),
+        headers={"User-Agent": "flagstream-python"},
+        limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=60.0),
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return an I/O failure in words, without the URL (it holds the environment key)."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class Loader:
+    """Fetches one environment's documents; `timeout` bounds a whole fetch, in seconds."""
+
+    def __init__(self, http: httpx.AsyncClient, addresses: Addresses, key: str, *, timeout: float = 5.0) -> None:
+        self._http = http
+        self._addresses = addresses
+        self._headers = {"X-Environment-Key": key, "Accept": "application/json"}
+        self._timeout = timeout
+
+    async def flags(self, version: int) -> Document:
+        """Return the flags at `version` or newer, where the server can (0: whatever it has); raises DocumentError."""
+        return read_flags(*await self._get(self._addresses.flags, {"v": str(version)} if version else {}))
+
+    async def client_key(self) -> str:
+        """Return the client key that belongs to a server key; raises DocumentError."""
+        return read_client_key(*await self._get(self._addresses.environment_document, {}))
+
+    async def _get(self, url: str, query: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream(
+                    "GET", url, params=query, headers=self._headers, timeout=None, follow_redirects=False
+                ) as answer,
+            ):
+                async for piece in answer.aiter_bytes():
+                    body += piece
+                    if len(body) > MAX_BODY:
+                        raise DocumentError(f"the document is larger than {MAX_BODY} bytes", status=answer.status_code)
+        except TimeoutError:
+            raise DocumentError(f"no answer within {self._timeout:g} s") from None
+        except (httpx.HTTPError, httpx.StreamError, OSError, SSLError) as error:
+            raise DocumentError(f"cannot reach the flags API: {reason_of(error)}") from error
+        return answer.status_code, answer.headers, bytes(body)

@@ -1,0 +1,116 @@
+"""When to fetch the flags, as a state machine without I/O: one flight at a time, and never deaf.
+
+It remembers the newest version announced and the version held, and as long as the second is behind the first there
+is a moment (`due`) at which the next fetch begins. The one exception is a server that keeps answering an older
+document and says nothing is wrong: after three more tries that version is left until it is announced again by a
+later stream, and not before `PATIENCE` is over.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from sdk_client.documents import Document
+from sdk_client.reconnect import Backoff
+
+__all__ = ["Refetch"]
+
+SETTLE: Final = 0.05
+"""Seconds after a stream opened during which its events are a replay: the last one is worth one fetch."""
+
+MAX_OLDER: Final = 3
+"""Times that a document older than announced is fetched again, for each version."""
+
+PATIENCE: Final = 60.0
+"""Seconds after which an announcement of a version that was given up is taken up again."""
+
+
+class Refetch:
+    """Plans the fetches of one environment's flags; `spread` is in seconds, times are of the caller's clock."""
+
+    def __init__(
+        self, *, random: Random, spread: float = 0.0, backoff: Backoff | None = None, now: float = 0.0
+    ) -> None:
+        self._random = random
+        self._spread = spread
+        self._backoff = backoff or Backoff(base=0.5)
+        self._settled = now
+        self._asked: int | None = None
+        self._last_begin = now
+        self._older = 0
+        self.loaded = False
+        self.wanted = 0
+        self.held = 0
+        self.failures = 0
+        self.due: float | None = now
+
+    @property
+    def is_met(self) -> bool:
+        """Tell whether the flags held are as new as the newest announcement."""
+        return self.loaded and self.held >= self.wanted
+
+    def connected(self, now: float) -> None:
+        """Take that a stream has opened: the server is there, so a fetch that waits out a failure may come sooner."""
+        self._settled = now + SETTLE
+        if self.due is not None and self.failures:
+            self.due = min(self.due, self._soon(now))
+
+    def announce(self, version: int, now: float) -> None:
+        """Take the version of an event; old ones and repetitions change nothing."""
+        if version <= max(self.wanted, self.held):
+            self._take_up(version, now)
+            return
+        self.wanted = version
+        self._older = 0
+        if self._asked is None and (self.due is None or not self.failures):
+            soon = self._soon(now)
+            self.due = soon if self.due is None else min(self.due, soon)
+
+    def begin(self, now: float) -> int:
+        """Begin the one flight; return the version to ask for, 0 where none is known."""
+        self.due = None
+        self._last_begin = now
+        self._asked = self.wanted
+        return self._asked
+
+    def finished(self, document: Document, now: float) -> bool:
+        """Take what the flight brought; return whether to keep it, False where it is older than the one held."""
+        asked = self._asked or 0
+        self._asked = None
+        # A server that does not label its documents is believed: asked for a version, it gave it.
+        version = document.version if document.labelled else max(document.version, asked)
+        take = not self.loaded or version >= self.held
+        self.loaded = True
+        self.held = max(self.held, version)
+        if self.is_met:
+            self.failures = 0
+            self._older = 0
+        elif document.stale:
+            self._fail(now, 0.0)  # it says itself that it will recover, so it is asked until it has
+        elif self.wanted > asked:
+            self.failures = 0
+            self.due = self._soon(now)
+        else:
+            self.failures = 0
+            self._older += 1
+            if self._older <= MAX_OLDER:
+                self.due = now + self._backoff.delay(self._older, self._random)
+        return take
+
+    def failed(self, now: float, retry_after: float = 0.0) -> None:
+        """Take that the flight brought nothing; it is tried again for ever, ever more slowly up to the cap."""
+        self._asked = None
+        self._fail(now, retry_after)
+
+    def _fail(self, now: float, retry_after: float) -> None:
+        self.failures += 1
+        self.due = now + self._backoff.delay(self.failures, self._random, floor=retry_after)
+
+    def _take_up(self, version: int, now: float) -> None:
+        given_up = version > self.held and self.due is None and self._asked is None
+        if given_up and now >= self._last_begin + PATIENCE:
+            self.due = self._soon(now)
+
+    def _soon(self, now: float) -> float:
+        return max(now, self._settled) + self._random.uniform(0.0, self._spread)
