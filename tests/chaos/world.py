@@ -38,7 +38,7 @@ class World:
         chance: random.Random,
         *,
         publishers: int,
-        **options: Any,
+        wipes_disk: bool,
     ) -> World:
         settings = {"nats_url": nats.url, "database_url": database_url, "reconcile_interval": 5}
         managing = [publisher(folder, name=f"publisher-{number}", **settings) for number in range(publishers)]
