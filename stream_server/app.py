@@ -1,0 +1,133 @@
+"""Composition: the parts of one stream-server process, and the ASGI application made of them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from stream_server.counts import Counts
+from stream_server.drain import Drain
+from stream_server.endpoint import StreamRoute
+from stream_server.feed import Feed
+from stream_server.health import Health
+from stream_server.hub import Hub
+from stream_server.lifetimes import Lifetimes
+from stream_server.metrics import Metrics
+from stream_server.nodocuments import Documents
+from stream_server.portable import PortableStreams
+from stream_server.settings import StreamServerSettings
+from stream_server.supervision import vital
+from stream_server.versions import SharedVersions
+from stream_server.wheel import Wheel
+
+__all__ = ["Parts", "Place", "assemble", "create_app"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process stands among the workers of its host; `versions` is the file that they share."""
+
+    index: int = 0
+    workers: int = 1
+    versions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one process is made of."""
+
+    metrics: Metrics
+    versions: SharedVersions
+    documents: Documents
+    hub: Hub
+    feed: Feed
+    drain: Drain
+    lifetimes: Lifetimes
+    wheel: Wheel
+
+
+def assemble(settings: StreamServerSettings, place: Place | None = None) -> Parts:
+    """Make the parts of one process; nothing runs yet."""
+    place = place or Place()
+    metrics = Metrics()
+    versions = SharedVersions(place.versions, settings.max_environments, place.workers, place.index)
+    documents = Documents(settings, versions, metrics.registry)
+    hub = Hub(
+        newest=versions.newest,
+        metrics=metrics,
+        lifetime=settings.lifetime,
+        min_interval=settings.min_interval,
+        max_events=settings.max_events,
+    )
+    feed = Feed(
+        servers=settings.nats_url,
+        credentials=settings.nats_credentials,
+        resync_interval=settings.resync_interval,
+        versions=versions,
+        saved=documents.saved_versions(),
+        hub=hub,
+        counts=Counts(hub, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"),
+        metrics=metrics,
+    )
+    drain = Drain(settings.drain, metrics)
+    return Parts(
+        metrics=metrics,
+        versions=versions,
+        documents=documents,
+        hub=hub,
+        feed=feed,
+        drain=drain,
+        lifetimes=Lifetimes(settings, drain),
+        wheel=Wheel(),
+    )
+
+
+def create_app(settings: StreamServerSettings, parts: Parts | None = None) -> Starlette:
+    """Return the ASGI application of one process; any ASGI server can run it."""
+    parts = parts or assemble(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await parts.documents.start()
+        try:
+            async with vital(feed=parts.feed.run(), wheel=parts.wheel.run()):
+                yield
+        finally:
+            await parts.documents.stop()
+            parts.versions.close()
+
+    streams = StreamRoute(
+        streams=PortableStreams(parts.hub, parts.wheel, parts.metrics, settings.heartbeat),
+        hub=parts.hub,
+        feed=parts.feed,
+        lifetimes=parts.lifetimes,
+        reject_unknown=settings.unknown_keys == "reject",
+    )
+    app = Starlette(
+        routes=[
+            streams,
+            *parts.documents.routes(),
+            *Health(parts.feed, parts.drain).routes(),
+            Route("/metrics", parts.metrics.endpoint, methods=["GET"]),
+            Route("/metrics/", parts.metrics.endpoint, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _refused},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a redirect costs a round trip, and a published SDK its stream
+    return app
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)

@@ -1,0 +1,239 @@
+"""Follows the newest version of every environment, by NATS, and tells the hub.
+
+Live changes come by a plain subscription: it is the fastest, and after a restart of the server an ordered JetStream
+consumer stays deaf for up to 19 s. What it misses is read: the newest message of every subject, after subscribing and
+flushing, on every start, reconnection and slow-consumer error, and whenever the broker's stream moved more than was
+seen (a partition between nodes of a cluster drops plain messages without a sign). Every step keeps the maximum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+
+from flagstream.logs import get_logger, key_id
+from publisher.messages import (
+    COUNTS_SUBJECT,
+    SUBJECTS,
+    InvalidVersionError,
+    broker,
+    decode,
+    is_too_far_ahead,
+    key_of,
+    now,
+)
+from stream_server.counts import Counts
+from stream_server.hub import Hub
+from stream_server.metrics import Metrics
+
+__all__ = ["Feed", "Versions"]
+
+log = get_logger(__name__)
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between attempts to read; what was announced while NATS was away must be here within 2 s of its return."""
+
+PROBE: Final = 1.0
+"""Seconds for the question that comes before a reading: a broker that is starting leaves requests unanswered."""
+
+BATCH: Final = 1000
+READING_FAILED: Final = (NatsError, broker.JetStreamError, broker.StreamMissingError, TimeoutError, OSError)
+
+
+class Versions(Protocol):
+    """The table of versions that the workers of one host share."""
+
+    def advance(self, key: str, version: int) -> bool:
+        """Raise `key` to `version`; True when that grew this process's own value."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of the broker's stream: where it stood, and how many newer versions came live since."""
+
+    created: str = ""
+    last_sequence: int = 0
+    live: int = 0
+
+    def covers(self, mark: broker.StreamMark) -> bool:
+        """Tell whether nothing can have been missed up to `mark`."""
+        moved = mark.last_sequence - self.last_sequence
+        return mark.created == self.created and 0 <= moved <= self.live
+
+
+class Feed:
+    """Reads and follows; `run` ends only by an error that the process should not survive.
+
+    `saved` are the versions of a snapshot on disk: known from the start, ready only after the first reading.
+    """
+
+    def __init__(
+        self,
+        *,
+        servers: tuple[str, ...],
+        credentials: str,
+        resync_interval: float,
+        versions: Versions,
+        saved: Mapping[str, int],
+        hub: Hub,
+        counts: Counts,
+        metrics: Metrics,
+    ) -> None:
+        self._servers = servers
+        self._credentials = credentials
+        self._resync_interval = resync_interval
+        self._versions = versions
+        self._saved = saved
+        self._hub = hub
+        self._counts = counts
+        self._metrics = metrics
+        self._wanted = asyncio.Event()
+        self._cause = "start"
+        self._seen = _Seen()
+        self.connected = False
+        """Whether the broker can be reached now."""
+        self.ready = False
+        """Whether all newest versions were read once; they are kept, so this stays true when NATS goes."""
+
+    async def run(self) -> None:
+        """Connect, read, follow, for ever."""
+        for key, version in self._saved.items():
+            self._take(key, version)
+        client = await broker.connect(
+            self._servers,
+            name="flagstream stream server",
+            credentials=self._credentials,
+            on_connected=self._on_connected,
+            on_disconnected=self._on_disconnected,
+            on_error=self._on_error,
+        )
+        try:
+            await self._wanted.wait()
+            # From the first connection on; later connections keep both.
+            await client.subscribe(SUBJECTS, cb=self._on_message)
+            await client.subscribe(COUNTS_SUBJECT, cb=self._counts.on_request)
+            await self._follow(client)
+        finally:
+            await client.close()
+
+    def _on_connected(self) -> None:
+        self.connected = True
+        self._metrics.nats_connected.set(1)
+        self._want("reconnect" if self.ready else "start")
+
+    def _on_disconnected(self) -> None:
+        self.connected = False
+        self._metrics.nats_connected.set(0)
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            self._want("slow consumer")
+        else:
+            log.warning("NATS error", error=str(error) or type(error).__name__)
+
+    def _want(self, cause: str) -> None:
+        self._cause = cause
+        self._wanted.set()
+
+    async def _follow(self, client: Client) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            if not self._wanted.is_set():
+                await self._watch(client)
+                continue
+            self._wanted.clear()
+            if await self._read(client):
+                pause = FIRST_PAUSE
+                continue
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads attempts, no secret
+            pause = min(pause * 2, LONGEST_PAUSE)
+            self._wanted.set()
+
+    async def _watch(self, client: Client) -> None:
+        """Wait until a reading is wanted; every `resync_interval` compare the broker's own count with what was seen."""
+        try:
+            async with asyncio.timeout(self._resync_interval):
+                await self._wanted.wait()
+        except TimeoutError:
+            if self.connected and not await self._nothing_missed(client):
+                self._want("gap")
+
+    async def _nothing_missed(self, client: Client) -> bool:
+        try:
+            mark = await broker.read_mark(client)
+            await client.flush()  # what the mark counts is received by now
+        except READING_FAILED:
+            return False
+        if not self._seen.covers(mark):
+            return False
+        # A message that the broker refused was seen all the same: start to count anew, so that it hides no gap.
+        self._seen = _Seen(mark.created, mark.last_sequence)
+        return True
+
+    async def _read(self, client: Client) -> bool:
+        """Read the newest version of every environment; False when that did not succeed."""
+        if not self.connected:
+            return False
+        try:
+            async with asyncio.timeout(PROBE):
+                await client.flush()  # the subscription is in place at the server before anything is read
+                await broker.read_mark(client)
+            newest = await broker.read_newest(client)
+        except READING_FAILED as error:
+            self._failed(str(error) or type(error).__name__)
+            return False
+        if not newest.versions and self._hub.known:
+            # A broker that lost its disk; the publisher fills it again. What is known is kept.
+            self._failed("the broker's stream is empty although versions are known")
+            return False
+        if newest.invalid:
+            self._metrics.ignored.labels("invalid").inc(newest.invalid)
+        self._seen = _Seen(newest.created, newest.last_sequence)
+        await self._take_all(newest.versions)
+        self._metrics.resyncs.labels(self._cause).inc()
+        if not self.ready:
+            self.ready = True
+            self._metrics.ready.set(1)
+            log.info("all newest versions are read", environments=len(newest.versions))
+        return True
+
+    def _failed(self, reason: str) -> None:
+        self._metrics.failed_resyncs.inc()
+        log.debug("newest versions could not be read", reason=reason)
+
+    async def _take_all(self, versions: Mapping[str, int]) -> None:
+        for position, (key, version) in enumerate(versions.items(), start=1):
+            self._take(key, version)
+            if position % BATCH == 0:
+                await asyncio.sleep(0)
+
+    async def _on_message(self, message: Msg) -> None:
+        key = key_of(message.subject)
+        try:
+            version = decode(message.data)
+        except InvalidVersionError:
+            version = 0
+        if key is None or not version:
+            self._metrics.ignored.labels("invalid").inc()
+            return
+        if self._take(key, version):
+            self._seen.live += 1
+            self._metrics.feed_lag_seconds.observe(max(now() - version, 0) / 1_000_000)
+
+    def _take(self, key: str, version: int) -> bool:
+        """Tell the shared table, then the streams; True when it is news."""
+        if is_too_far_ahead(version):
+            self._metrics.ignored.labels("ahead").inc()
+            log.warning("ignored a version that is too far ahead of this clock", environment=key_id(key))
+            return False
+        self._versions.advance(key, version)
+        return self._hub.dispatch(key, version)

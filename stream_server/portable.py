@@ -1,0 +1,168 @@
+"""One stream over any ASGI server, by sse-starlette's `EventSourceResponse`.
+
+What is kept for a slow client is one frame, the newest: the server's own write buffer is full or it is not, and what
+comes meanwhile replaces what has not been written. `HttpConnection` is where our own server lets a connection be cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
+
+from sse_starlette.sse import AppStatus, EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from stream_server.frames import HEARTBEAT, Frame, encode_opening
+from stream_server.hub import Hub
+from stream_server.lifetimes import Life
+from stream_server.metrics import Metrics
+from stream_server.wheel import Wheel
+
+__all__ = ["CONNECTION", "Cuttable", "PortableStreams"]
+
+CONNECTION: Final = "flagstream.connection"
+"""ASGI extension: the connection of a request, where the server can cut it."""
+
+STUCK: Final = 5.0
+"""Seconds after its end at which a stream whose client does not read is cut."""
+
+# Our own drain decides when streams end; sse-starlette would end all of them with the first signal.
+AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call] # untyped there
+
+
+class Cuttable(Protocol):
+    """A connection that can be dropped without a final chunk."""
+
+    def cut(self) -> None:
+        """Drop the connection now."""
+
+
+class CutError(ConnectionError):
+    """Ends a response without its final chunk, on servers that offer no other way."""
+
+
+class _Stream:
+    """A subscriber of the hub and a member of the wheel, read by one response."""
+
+    __slots__ = (
+        "__weakref__",
+        "_beat",
+        "_connection",
+        "_ended",
+        "_ends_at",
+        "_frame",
+        "_heartbeat",
+        "_metrics",
+        "_version",
+        "_waiter",
+        "reason",
+        "tick",
+    )
+
+    def __init__(self, heartbeat: float, connection: Cuttable | None, metrics: Metrics) -> None:
+        self._heartbeat = heartbeat
+        self._connection = connection
+        self._metrics = metrics
+        self._version = 0
+        self._ends_at = 0.0
+        self._frame: Frame | None = None
+        self._beat = False
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.reason = "client"
+        self.tick = 0
+
+    def offer(self, frame: Frame) -> None:
+        """Keep `frame` until the client takes it, in place of an older one."""
+        if frame.version <= self._version:
+            return
+        if self._frame is not None:
+            self._metrics.conflated.inc()
+        self._frame = frame
+        self._version = frame.version
+        self._wake()
+
+    def end(self, *, clean: bool) -> None:
+        """End now: after what is unsent when `clean`, else by cutting the connection."""
+        self.reason = "drain"
+        if not clean:
+            self._cut()
+        self._ended = True
+        self._wake()
+
+    def due(self, now: float) -> float | None:
+        """Send a heartbeat, end at the end of the lifetime, cut when the client has not read for too long then."""
+        if now >= self._ends_at + STUCK:
+            self.reason = "stuck"
+            self._cut()
+            return None
+        if now >= self._ends_at:
+            self.reason = "lifetime"
+            self._ended = True
+            self._wake()
+            return self._ends_at + STUCK
+        self._beat = True
+        self._wake()
+        return min(now + self._heartbeat, self._ends_at)
+
+    async def blocks(self, newest: Frame | None, life: Life, wheel: Wheel) -> AsyncIterator[bytes]:
+        """Yield the blocks of the stream, each one write, from the header write on."""
+        began = time.monotonic()
+        self._ends_at = began + life.seconds
+        wheel.add(self, min(began + self._heartbeat, self._ends_at))
+        if newest is not None:
+            self._version = max(self._version, newest.version)
+        yield encode_opening(newest, life.retry)
+        while True:
+            if self._frame is not None:
+                block = self._frame.block
+                self._frame = None
+                self._beat = False
+                yield block
+            elif self._ended:
+                return
+            elif self._beat:
+                self._beat = False
+                yield HEARTBEAT
+            else:
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _cut(self) -> None:
+        if self._connection is not None:
+            self._connection.cut()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(CutError("the stream is ended without its final chunk"))
+
+
+class PortableStreams:
+    """Opens streams over plain ASGI messages."""
+
+    def __init__(self, hub: Hub, wheel: Wheel, metrics: Metrics, heartbeat: float) -> None:
+        self._hub = hub
+        self._wheel = wheel
+        self._metrics = metrics
+        self._heartbeat = heartbeat
+
+    async def serve(
+        self, scope: Scope, receive: Receive, send: Send, *, key: str, life: Life, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Answer one GET with a stream of `key` that lives for `life`; returns when it has ended."""
+        connection = (scope.get("extensions") or {}).get(CONNECTION)
+        stream = _Stream(self._heartbeat, connection, self._metrics)
+        newest = self._hub.subscribe(key, stream)
+        response = EventSourceResponse(stream.blocks(newest, life, self._wheel), ping=0, sep="\n")
+        response.raw_headers = headers  # these and no others: bytes are the same on every path
+        try:
+            await response(scope, receive, send)
+        finally:
+            self._hub.unsubscribe(key, stream)
+            self._wheel.discard(stream)
+            self._metrics.streams_ended.labels(stream.reason).inc()
