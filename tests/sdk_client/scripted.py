@@ -1,0 +1,197 @@
+"""A server that does what a script says: each stream request gets the next script, and the last one for ever after.
+
+Scripts are coroutines over a `Peer`, which writes raw bytes to a real TCP connection. Documents are answered from
+`server.state`, or by the next of `server.document_scripts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+Script = Callable[["Peer"], Awaitable[None]]
+
+KEY = "env-key"
+V1 = 1_735_229_888_760_123
+V2 = V1 + 7
+V3 = V2 + 1_000_000
+
+
+def number(version: int) -> str:
+    from publisher.messages import wire_number  # noqa: PLC0415 - the other side of the wire, on purpose
+
+    return wire_number(version)
+
+
+def event(version: int) -> bytes:
+    return f'event: environment_updated\ndata: {{"updated_at": {number(version)}}}\n\n'.encode()
+
+
+@dataclass
+class Request:
+    path: str
+    query: str
+    headers: dict[str, str]
+    at: float
+
+
+class Peer:
+    """The server's end of one request."""
+
+    def __init__(self, server: ScriptedServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server = server
+        self._reader = reader
+        self._writer = writer
+
+    async def head(self, status: int = 200, content_type: str = "text/event-stream", **headers: str) -> None:
+        lines = [f"HTTP/1.1 {status} Whatever", f"Content-Type: {content_type}", "Transfer-Encoding: chunked"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        await self.raw("\r\n".join([*lines, "", ""]).encode())
+
+    async def send(self, body: bytes) -> None:
+        await self.raw(b"%x\r\n%s\r\n" % (len(body), body))
+
+    async def event(self, version: int) -> None:
+        await self.send(event(version))
+
+    async def end(self) -> None:
+        await self.raw(b"0\r\n\r\n")
+
+    async def cut(self) -> None:
+        self._writer.transport.abort()
+
+    async def raw(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def hold(self) -> None:
+        """Stay until the client goes or the server stops."""
+        await self._reader.read()
+        await self.cut()
+
+
+async def follow(peer: Peer) -> None:
+    """A good stream: the newest version, then every change, for ever. The usual last script."""
+    await peer.head(X_Stream_Lifetime="3600")
+    sent = 0
+    while not peer._writer.is_closing():
+        if peer.server.version > sent:
+            sent = peer.server.version
+            await peer.event(sent)
+        changed = asyncio.ensure_future(peer.server.changed.wait())
+        gone = asyncio.ensure_future(peer.hold())
+        await asyncio.wait([changed, gone], return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
+        gone.cancel()
+        await asyncio.gather(changed, gone, return_exceptions=True)
+
+
+def answers(status: int, body: bytes = b"", **headers: str) -> Script:
+    async def script(peer: Peer) -> None:
+        head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        await peer.raw(f"HTTP/1.1 {status} Whatever\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body)
+
+    return script
+
+
+async def cuts(peer: Peer) -> None:
+    await peer.cut()
+
+
+@dataclass
+class ScriptedServer:
+    """`version` and `features` are the truth; `announce` changes them and tells the streams that follow."""
+
+    scripts: list[Script] = field(default_factory=list)
+    document_scripts: list[Script] = field(default_factory=list)
+    version: int = V1
+    labelled: bool = True
+    features: dict[str, tuple[bool, Any]] = field(default_factory=lambda: {"banner": (True, "a")})
+    requests: list[Request] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def streams(self) -> list[Request]:
+        return [request for request in self.requests if request.path.startswith("/sse/")]
+
+    @property
+    def documents(self) -> list[Request]:
+        return [request for request in self.requests if request.path == "/api/v1/flags/"]
+
+    def announce(self, version: int, **features: Any) -> None:
+        self.version = version
+        for name, value in features.items():
+            self.features[name] = (True, value)
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.listen()
+        return self
+
+    async def listen(self) -> None:
+        self._peers: set[asyncio.StreamWriter] = set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Refuse connections from now on and cut those there are."""
+        self._server.close()
+        for writer in [*self._peers]:
+            writer.transport.abort()
+        async with asyncio.timeout(5):
+            while self._peers:
+                await asyncio.sleep(0.005)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._peers.add(writer)
+        try:
+            while not writer.is_closing():
+                await self._answer(await reader.readuntil(b"\r\n\r\n"), Peer(self, reader, writer))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._peers.discard(writer)
+            writer.close()
+
+    async def _answer(self, head: bytes, peer: Peer) -> None:
+        first, *lines = head.decode().split("\r\n")
+        path, _, query = first.split(" ")[1].partition("?")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+        self.requests.append(Request(path, query, headers, asyncio.get_running_loop().time()))
+        if path.startswith("/sse/"):
+            script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0] if self.scripts else follow
+        elif path == "/api/v1/environment-document/":
+            script = answers(200, json.dumps({"api_key": KEY}).encode())
+        else:
+            script = self.document_scripts.pop(0) if self.document_scripts else serve_document
+        await script(peer)
+
+
+def document(features: dict[str, tuple[bool, Any]]) -> bytes:
+    return json.dumps(
+        [
+            {"feature": {"id": i, "name": name, "type": "STANDARD"}, "enabled": enabled, "feature_state_value": value}
+            for i, (name, (enabled, value)) in enumerate(features.items())
+        ]
+    ).encode()
+
+
+async def serve_document(peer: Peer) -> None:
+    server = peer.server
+    label = {"X_Flagstream_Version": str(server.version)} if server.labelled else {}
+    await answers(200, document(server.features), **label)(peer)
