@@ -128,7 +128,8 @@ class Up:
         line = self.popen.stdout.readline()
         if not line:
             self.popen.communicate()
-            raise AssertionError(self.errors)
+            with self._errors:
+                raise AssertionError(self.errors)
         self.stack = json.loads(line)
         return self
 
