@@ -57,7 +57,7 @@ def configure(*, program: str, log_format: LogFormat = "auto", level: LogLevel =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("uvicorn.access", "httpx", "httpcore", "aiosqlite", "alembic.runtime.migration"):
+    for chatty in ("uvicorn.error", "uvicorn.access", "httpx", "httpcore", "aiosqlite", "alembic.runtime.migration"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for own_handlers in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(own_handlers).handlers[:] = []
