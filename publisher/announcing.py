@@ -1,0 +1,123 @@
+"""The way to the broker, put together: the NATS client, the announcer, the relay, reconciliation, stream counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flagstream.logs import get_logger
+from publisher.announcer import Announcer
+from publisher.api.about import Streams
+from publisher.counts import stream_counts
+from publisher.database import Database
+from publisher.messages.client import Client, connect
+from publisher.metrics import Announced, Metrics
+from publisher.reconcile import Reconciler
+from publisher.relay import Relay
+from publisher.settings import PublisherSettings
+from publisher.tasks import Tasks
+
+__all__ = ["Announcing"]
+
+_logger = get_logger(__name__)
+
+GRACE = 0.5
+"""Seconds that a stopping process goes on announcing; what is left is announced by another or by the next."""
+
+
+class Announcing:
+    """Exists before the loop runs, because the store needs it; `start` makes the parts that need the loop."""
+
+    def __init__(self, settings: PublisherSettings, database: Database, metrics: Metrics) -> None:
+        self._settings = settings
+        self._database = database
+        self._metrics = metrics
+        self._client: Client | None = None
+        self._relay: Relay | None = None
+        self._reconciler: Reconciler | None = None
+        self._connected = False
+
+    @property
+    def id(self) -> str:
+        """The name under which this process claims announcements."""
+        assert self._relay is not None, "not started"  # noqa: S101 - no request comes before the start
+        return self._relay.id
+
+    def push(self, versions: Mapping[str, int]) -> None:
+        """Publish these versions by environment key now."""
+        assert self._relay is not None, "not started"  # noqa: S101 - the same
+        self._relay.push(versions)
+
+    def connected(self) -> bool:
+        """Tell whether NATS is there."""
+        return self._connected
+
+    async def start(self, tasks: Tasks) -> None:
+        """Connect in the background and begin to relay; NATS need not be there."""
+        settings = self._settings
+        self._client = await connect(
+            settings.nats_url,
+            name="flagstream publisher",
+            credentials=settings.nats_credentials,
+            on_connected=self._on_connected,
+            on_disconnected=self._on_disconnected,
+            on_error=self._on_error,
+        )
+        announcer = Announcer(self._client, replicas=settings.nats_replicas)
+        self._relay = relay = Relay(self._database, announcer)
+        self._reconciler = reconciler = Reconciler(
+            self._database, self._client, announcer, relay, interval=settings.reconcile_interval
+        )
+        self._metrics.follow(lambda: announced(relay, reconciler, announcer))
+        tasks.start("relay", relay.run())
+        tasks.start("reconcile", reconciler.run())
+
+    async def stop(self) -> None:
+        """Try once more to announce what waits; the relay's task has to run still."""
+        if self._relay is not None:
+            await self._relay.stop(GRACE)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def counts(self, keys: Sequence[str]) -> Streams:
+        """Ask the stream servers how many streams each environment has; unknown while NATS is away."""
+        found = None if self._client is None or not keys else await stream_counts(self._client, keys)
+        if found is None:
+            return Streams(None, dict.fromkeys(keys))
+        return Streams(found.servers, dict(found.streams))
+
+    def _on_connected(self) -> None:
+        self._connected = True
+        if self._relay is not None:
+            self._relay.connected()
+        if self._reconciler is not None:
+            self._reconciler.connected()
+
+    def _on_disconnected(self) -> None:
+        self._connected = False
+        if self._relay is not None:
+            self._relay.disconnected()
+        if self._reconciler is not None:
+            self._reconciler.disconnected()
+
+    def fault(self) -> str:
+        """Return why database and broker could not be compared last, empty when they could."""
+        return "" if self._reconciler is None else self._reconciler.fault
+
+    def _on_error(self, error: Exception) -> None:
+        _logger.warning("NATS reports an error", error=f"{type(error).__name__}: {error}")
+
+
+def announced(relay: Relay, reconciler: Reconciler, announcer: Announcer) -> Announced:
+    """Return the figures of the parts that announce."""
+    counters, last = relay.counters, reconciler.last
+    return Announced(
+        published=counters.published,
+        failed=counters.failed,
+        blocked=counters.blocked,
+        refused=announcer.refused,
+        lag=counters.lag,
+        too_far_ahead=0 if last is None else last.too_far_ahead,
+    )

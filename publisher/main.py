@@ -1,0 +1,113 @@
+"""The publisher as a process: serve until told to stop, then stop cleanly."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from flagstream import logs
+from publisher.app import create_app
+from publisher.settings import PublisherSettings
+
+__all__ = ["run", "serve"]
+
+BACKLOG = 2048
+
+
+def run(settings: PublisherSettings) -> None:
+    """Serve until SIGTERM or SIGINT; exits with a status other than 0 when it had to stop for another reason."""
+    logs.configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
+    with _listen(settings) as listener:
+        if settings.workers > 1:
+            from publisher.workers import supervise  # noqa: PLC0415 - it starts processes that import this module
+
+            status = supervise(settings, listener)
+        else:
+            status = serve(settings, listener)
+    if status:
+        sys.exit(status)
+
+
+def _listen(settings: PublisherSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        sys.exit(f"publisher: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")
+    listener.settimeout(0)
+    logs.get_logger(__name__).info("listening", host=settings.host, port=listener.getsockname()[1])
+    return listener
+
+
+def serve(
+    settings: PublisherSettings, listener: socket.socket, *, watch: Callable[[Callable[[], None]], None] | None = None
+) -> int:
+    """Serve in this process and return its exit status.
+
+    `watch` is called with a function that stops the server, once the loop runs.
+    """
+    failed = False
+
+    def die() -> None:
+        nonlocal failed
+        failed = True
+        server.should_exit = True
+
+    app = create_app(settings, on_death=die)
+    server = Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop" if sys.platform != "win32" else "asyncio",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=max(1, round(settings.drain)),
+        )
+    )
+    server.on_stop = app.state.health.drain
+    server.watch = watch
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as stop:  # uvicorn's way of saying that the start failed; it has logged why
+        return int(stop.code or 0)
+    return 1 if failed else 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with two differences: a signal ends it with status 0, and readiness fails first."""
+
+    on_stop: Callable[[], None]
+    watch: Callable[[Callable[[], None]], None] | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals for as long as the server runs, and do not raise them again after a clean stop."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        if self.watch is not None:
+            self.watch(self.stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self.on_stop()
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop at the first signal, stop at once at the second."""
+        del sig, frame
+        if self.should_exit:
+            self.force_exit = True
+        self.stop()
