@@ -20,17 +20,21 @@ MAX_RETRY: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential back-off with full jitter; `base` and `cap` in seconds bound the random part."""
+    """Exponential back-off with full jitter, in seconds: `base` and `cap` bound the random part, `least` is added.
+
+    With the default no server can talk a client into more than one stream a second, not even by ``retry: 0``.
+    """
 
     base: float = 1.0
     cap: float = 30.0
+    least: float = 1.0
 
     def delay(self, failures: int, random: Random, *, floor: float = 0.0) -> float:
-        """Return the seconds to wait after `failures` (1 or more) in a row: `floor` plus the random part.
+        """Return the seconds to wait after `failures` (1 or more) in a row: `floor` or `least`, plus the random part.
 
-        Added, not the larger of both: below the floor every client of a failed server would come back at once.
+        Added, not the largest of them: below the floor every client of a failed server would come back at once.
         """
-        return floor + random.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))
+        return max(floor, self.least) + random.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,10 @@ class End:
 class Reconnect:
     """Counts failures and says how long to wait; `retry` is the server's own wish in seconds."""
 
-    def __init__(self, random: Random, *, backoff: Backoff | None = None, retry: float = 1.0) -> None:
+    def __init__(self, random: Random, *, backoff: Backoff | None = None) -> None:
         self._random = random
         self._backoff = backoff or Backoff()
-        self.retry = retry
+        self.retry = 0.0
         self.failures = 0
 
     def advise(self, seconds: float) -> None:

@@ -34,7 +34,7 @@ class Refetch:
     ) -> None:
         self._random = random
         self._spread = spread
-        self._backoff = backoff or Backoff(base=0.5)
+        self._backoff = backoff or Backoff(base=0.5, least=0.0)
         self._settled = now
         self._asked: int | None = None
         self._last_begin = now

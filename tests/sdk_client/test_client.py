@@ -32,7 +32,7 @@ from tests.sdk_client.scripted import (
     serve_document,
 )
 
-QUICK = Backoff(base=0.02, cap=0.1)
+QUICK = Backoff(base=0.02, cap=0.1, least=0.0)
 
 
 def client_of(server: ScriptedServer, **settings: object) -> FlagClient:
