@@ -14,6 +14,7 @@ What nats-py 2.16 does by itself, and what is done here instead:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -98,8 +99,11 @@ class Client(NatsClient):
         if self._first is not None and not self._first.done():
             self._first.cancel()
             await asyncio.wait([self._first])
+        if not self.is_connected:
+            self._drop_pending()  # else it is written to a transport that is gone, which raises half-way
         if self._flush_queue is not None:
-            await super().close()
+            with contextlib.suppress(OSError):
+                await super().close()
         self._fail_requests()
 
     async def _connect_first(self, options: dict[str, Any]) -> None:
@@ -129,6 +133,7 @@ class Client(NatsClient):
 
     async def _disconnected(self) -> None:
         self._fail_requests()
+        self._drop_pending()
         asyncio.get_running_loop().call_soon(self._on_disconnected)
         if self._stopping:
             return
@@ -154,6 +159,11 @@ class Client(NatsClient):
         for reply in list(self._resp_map.values()):
             if not reply.done():
                 reply.set_exception(errors.ConnectionReconnectingError())
+
+    def _drop_pending(self) -> None:
+        """Forget what was not sent: subscriptions are made again from the client's own table."""
+        self._pending.clear()
+        self._pending_data_size = 0
 
     async def _process_err(self, err_msg: str) -> None:
         if "permissions violation" in err_msg.lower():

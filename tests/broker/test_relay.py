@@ -1,0 +1,224 @@
+"""Relay and reconciliation against a real nats-server that is killed, wiped and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import nats.errors
+import pytest
+from sqlalchemy import insert, select, update
+
+from publisher import messages, outbox
+from publisher.database import Database
+from publisher.messages import broker
+from publisher.messages.jetstream import call
+from publisher.models import Announcement, Change
+from tests.broker.conftest import Link, linked, opened, publishing, rows, settled, until
+from tests.servers import NatsServer
+
+pytestmark = pytest.mark.asyncio
+
+
+async def change(database: Database, *keys: str, by: str | None = None) -> dict[str, int]:
+    async with database.write() as session:
+        return {key: await outbox.advance(database, session, key, claim=by) for key in sorted(keys)}
+
+
+async def in_broker(link: Link) -> dict[str, int]:
+    try:
+        return (await broker.read_newest(link.client)).versions
+    except (broker.JetStreamError, nats.errors.Error, TimeoutError):
+        return {}  # not there yet
+
+
+async def agrees(database: Database, link: Link) -> bool:
+    """Tell whether nothing waits and the broker holds exactly the database's versions."""
+    found = await rows(database)
+    return await settled(database) and await in_broker(link) == {key: version for key, (version, _) in found.items()}
+
+
+async def test_what_a_writer_pushes_is_published_and_marked_and_its_change_dated(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async with publishing(nats_server.url, database) as publisher:
+        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        versions = await change(database, "e", by=publisher.relay.id)
+        async with database.write() as session:
+            await session.execute(
+                insert(Change).values(at=1, actor="a", action="x", environment_key="e", version=versions["e"])
+            )
+        publisher.relay.push(versions)
+        await until(lambda: agrees(database, link), "the announcement")
+        async with database.read() as session:
+            assert (await session.execute(select(Change.pushed_at))).scalar_one() >= versions["e"]
+        assert publisher.relay.counters.published == 1
+        assert (await publisher.relay.backlog()).count == 0
+
+
+async def settled_after_connect(reconciler: object) -> bool:
+    return getattr(reconciler, "last", None) is not None
+
+
+async def test_rows_that_a_killed_process_left_are_published(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    await change(database, *(f"e{number}" for number in range(1200)))
+    async with publishing(nats_server.url, database):
+        await until(lambda: agrees(database, link), "the announcements")
+
+
+async def test_wake_publishes_what_the_commit_claimed_without_waiting_for_the_next_look(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async with publishing(nats_server.url, database) as publisher:
+        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        await change(database, "e", by=publisher.relay.id)
+        publisher.relay.wake("e")
+        await until(lambda: agrees(database, link), "the announcement")
+
+
+async def test_changes_made_while_nats_is_away_arrive_within_two_seconds_of_its_return(
+    nats_server: NatsServer, database: Database
+) -> None:
+    async with publishing(nats_server.url, database) as publisher, linked(nats_server.url) as link:
+        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        nats_server.kill()
+        await until(lambda: lost(link), "the loss of the connection")
+        for _ in range(3):
+            publisher.relay.push(await change(database, *(f"e{number}" for number in range(50)), by=publisher.relay.id))
+            await asyncio.sleep(0.3)  # the client's waits have grown by then
+        assert not await settled(database)
+        nats_server.start()
+        began = time.monotonic()
+        await until(lambda: agrees(database, link), "the announcements")
+        assert time.monotonic() - began < 4  # 0.5 s when nothing else runs
+
+
+async def lost(link: Link) -> bool:
+    return not link.client.is_connected
+
+
+async def test_a_broker_that_lost_its_disk_is_told_everything_again(
+    nats_server: NatsServer, database: Database
+) -> None:
+    async with publishing(nats_server.url, database) as publisher, linked(nats_server.url) as link:
+        await change(database, *(f"e{number}" for number in range(100)))
+        publisher.relay.wake()
+        await until(lambda: agrees(database, link), "the announcements")
+        nats_server.kill()
+        nats_server.wipe()
+        nats_server.start()
+        await until(lambda: agrees(database, link), "the announcements anew")
+        assert publisher.reconciler.last is not None
+        assert publisher.reconciler.last.behind == 100
+
+
+async def test_a_stream_that_vanishes_while_listeners_hide_it_is_made_again(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async def listen(_: object) -> None:
+        pass
+
+    await link.client.subscribe(messages.SUBJECTS, cb=listen)  # with it, a publish is answered by silence
+    async with publishing(nats_server.url, database, interval=0.5) as publisher:
+        publisher.relay.push(await change(database, "e", by=publisher.relay.id))
+        await until(lambda: agrees(database, link), "the announcement")
+        await call(link.client, "STREAM.DELETE.flags")
+        publisher.relay.push(await change(database, "f", by=publisher.relay.id))
+        await until(lambda: agrees(database, link), "both announcements")
+
+
+async def test_a_row_that_is_older_than_the_broker_is_raised_and_unknown_keys_are_written_down(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async with publishing(nats_server.url, database, interval=0.2) as publisher:
+        before = (await change(database, "e"))["e"]
+        publisher.relay.wake()
+        await until(lambda: agrees(database, link), "the announcement")
+        async with database.write() as session:  # a backup from yesterday
+            await session.execute(update(Announcement).values(version=before - 86_400_000_000, announced=0))
+            await session.execute(
+                update(Announcement).values(version=before - 86_400_000_000, announced=before - 86_400_000_000)
+            )
+        await link.client.request(messages.subject("foreign"), messages.encode(before + 7))
+
+        async def is_mended() -> bool:
+            return await rows(database) == {"e": (before, before), "foreign": (before + 7, before + 7)}
+
+        await until(is_mended, "the comparison")
+
+
+async def test_a_version_far_ahead_in_the_broker_is_reported_not_adopted_and_blocks_only_its_own_environment(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async with publishing(nats_server.url, database, interval=0.2) as publisher:
+        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        ahead = messages.now() + 2 * messages.MAX_AHEAD
+        await link.client.request(messages.subject("e"), messages.encode(ahead))
+        versions = await change(database, "e", "f", by=publisher.relay.id)
+        publisher.relay.push(versions)
+
+        async def is_told() -> bool:
+            found = await rows(database)
+            last = publisher.reconciler.last
+            return found["f"][1] == versions["f"] and last is not None and last.too_far_ahead == 1
+
+        await until(is_told, "the report")
+        assert (await rows(database))["e"] == (versions["e"], 0)
+        assert publisher.relay.counters.blocked >= 1
+        assert (await in_broker(link))["e"] == ahead
+
+
+async def test_two_publishers_over_one_database_never_lower_a_version(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    seen: dict[str, int] = {}
+    keys = [f"e{number}" for number in range(5)]
+
+    async def write(publisher: object, relay: object, own: Database) -> None:
+        del publisher
+        for _ in range(40):
+            versions = await change(own, *keys, by=relay.id)  # type: ignore[attr-defined]  # both kinds have one
+            relay.push(versions)  # type: ignore[attr-defined]  # the same
+            for key, version in versions.items():
+                seen[key] = max(version, seen.get(key, 0))
+
+    async with (
+        opened(database.url) as second,
+        publishing(nats_server.url, database) as one,
+        publishing(nats_server.url, second) as two,
+    ):
+        watching = asyncio.Event()
+
+        async def watch() -> None:
+            newest: dict[str, int] = {}
+            while not watching.is_set():
+                for key, version in (await in_broker(link)).items():
+                    assert version >= newest.get(key, 0)
+                    newest[key] = version
+                await asyncio.sleep(0)
+
+        watcher = asyncio.ensure_future(watch())
+        await asyncio.gather(write(one, one.relay, database), write(two, two.relay, second))
+        await until(lambda: agrees(database, link), "the announcements")
+        watching.set()
+        await watcher
+        assert await in_broker(link) == seen
+
+
+async def test_the_last_try_at_the_end_takes_what_still_waits(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async with publishing(nats_server.url, database) as publisher:
+        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        publisher.relay.push(await change(database, "e", by=publisher.relay.id))
+    assert await agrees(database, link)
+
+
+async def test_a_relay_stops_in_time_while_nats_is_away(nats_server: NatsServer, database: Database) -> None:
+    nats_server.kill()
+    versions = await change(database, "e")
+    async with publishing(nats_server.url, database) as publisher:
+        publisher.relay.push(versions)
+    assert await rows(database) == {"e": (versions["e"], 0)}
