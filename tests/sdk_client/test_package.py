@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import sdk_client
+
+FOLDER = Path(sdk_client.__file__).parent
+
+
+def test_all_names_exactly_what_the_package_offers() -> None:
+    public = {
+        name for name, value in vars(sdk_client).items() if not name.startswith("_") and not hasattr(value, "__path__")
+    }
+    modules = {path.stem for path in FOLDER.glob("*.py")}
+    assert sorted(sdk_client.__all__) == sorted(public - modules)
+
+
+def test_it_is_marked_as_typed() -> None:
+    assert (FOLDER / "py.typed").exists()
+
+
+def test_it_needs_httpx_and_nothing_else_of_ours_or_others() -> None:
+    imported = set()
+    for path in FOLDER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+    assert imported - sys.stdlib_module_names == {"httpx", "sdk_client"}
+    assert any(line.startswith("httpx") for line in importlib.metadata.requires("flagstream") or [])
+
+
+def test_the_rules_know_no_input_or_output() -> None:
+    pure = ["decoder", "versions", "reconnect", "stream", "connection", "refetch", "documents", "headers"]
+    code = "import sys, types\nsys.modules['sdk_client'] = package = types.ModuleType('sdk_client')\n"
+    code += f"package.__path__ = [{str(FOLDER)!r}]  # without its __init__, which imports the client\n"
+    code += "".join(f"import sdk_client.{name}\n" for name in pure)
+    code += "print([name for name in ('httpx', 'asyncio', 'socket', 'ssl') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ast.literal_eval(done.stdout)
+    assert "httpx" not in loaded
+    assert "asyncio" not in loaded
