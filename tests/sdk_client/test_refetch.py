@@ -78,10 +78,10 @@ def test_what_is_announced_during_a_flight_is_fetched_after_it() -> None:
     refetch.announce(V3, 100.1)
     assert due_of(refetch) is None, "one flight at a time"
     assert refetch.finished(labelled(V2), 100.2)
-    assert refetch.due == 100.2
+    assert due_of(refetch) == 100.2
     assert refetch.begin(100.2) == V3
     refetch.finished(labelled(V3), 100.3)
-    assert refetch.due is None
+    assert due_of(refetch) is None
     assert refetch.is_met
 
 
