@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from flagstream.cli.program import run_program
-
 __all__ = ["manage"]
 
 
@@ -28,6 +26,7 @@ def manage(
     Settings come from its defaults, the `[publisher]` table of the file that FLAGSTREAM_CONFIG names,
     PUBLISHER_… environment variables and these options, the later over the earlier.
     """
+    from flagstream.cli.program import run_program  # noqa: PLC0415 - the same
     from publisher.main import run  # noqa: PLC0415 - each command loads only the program that it runs
     from publisher.settings import PublisherSettings  # noqa: PLC0415 - the same
 

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from flagstream.cli.program import run_program
-
 __all__ = ["serve"]
 
 
@@ -30,6 +28,7 @@ def serve(
     Settings come from its defaults, the `[stream_server]` table of the file that FLAGSTREAM_CONFIG names,
     STREAM_SERVER_… environment variables and these options, the later over the earlier.
     """
+    from flagstream.cli.program import run_program  # noqa: PLC0415 - the same
     from stream_server.main import run  # noqa: PLC0415 - each command loads only the program that it runs
     from stream_server.settings import StreamServerSettings  # noqa: PLC0415 - the same
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,7 +143,12 @@ def _greet(stack: dict[str, Any], folder: Path) -> None:
     if environment is not None:
         key, feature = environment["key"], environment["feature"]
         console.print(f"\n  Listen       curl -N {stack['stream']}/sse/environments/{key}/stream")
-        watch = f"flagstream watch {key}" + ("" if stack["stream"].endswith(":8088") else f" --url {stack['stream']}")
-        console.print(f"  Watch        {watch}")
-        console.print(f"  Toggle       flagstream toggle {key} {feature}")
+        command, elsewhere = _command(), "" if stack["stream"].endswith(":8088") else f" --url {stack['stream']}"
+        console.print(f"  Watch        {command} watch {key}{elsewhere}")
+        console.print(f"  Toggle       {command} toggle {key} {feature}")
     console.print("\n  Ctrl-C stops everything.\n")
+
+
+def _command() -> str:
+    """Return how this shell can call the command: by name where it is on the path, else by its file."""
+    return "flagstream" if shutil.which("flagstream") else sys.argv[0]

@@ -91,13 +91,12 @@ async def wait_for(what: str, seconds: float, missing: object) -> None:
 async def logged_versions(writer: Writer, key: str) -> dict[int, object]:
     """Return the change log of one environment: version and when it was pushed."""
     logged: dict[int, object] = {}
-    page = 1
-    while True:
-        answer = await writer.request("GET", f"/api/changes?environment={key}&page={page}", None)
-        logged |= {version_of(row["updated_at"]): row["pushed_at"] for row in answer["results"] if row["updated_at"]}
-        if not answer["next"]:
-            return logged
-        page += 1
+    following = f"/api/changes?environment={key}&limit=500"
+    while following:
+        answer = await writer.request("GET", following, None)
+        logged |= {version_of(row["updated_at"]): row["pushed_at"] for row in answer["items"] if row["updated_at"]}
+        following = answer["next"]
+    return logged
 
 
 @pytest.mark.asyncio

@@ -68,13 +68,13 @@ def test_what_was_changed_is_there_after_a_restart_and_the_demo_is_made_once(tmp
         (flag,) = flags(up)
         assert flag["enabled"] is False
         assert json.loads(str(flag["feature_state_value"])) == {"colour": "blue"}
-        assert len(up.api("GET", "/api/projects")["results"]) == 1
+        assert len(up.api("GET", "/api/projects")["items"]) == 1
 
 
 def test_without_a_demo_it_starts_empty(tmp_path: Path) -> None:
     with Up(tmp_path, "--no-demo") as up:
         assert up.stack["environment"] is None
-        assert up.api("GET", "/api/projects")["results"] == []
+        assert up.api("GET", "/api/projects")["items"] == []
 
 
 @pytest.mark.parametrize("program", ["publisher", "stream_server", "nats"])
