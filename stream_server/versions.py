@@ -86,8 +86,7 @@ class SharedVersions:
             while found := words[region + 2 * slot]:
                 if found == digest:
                     version = _version(words[region + 2 * slot + 1], digest)
-                    if version > newest:
-                        newest = version
+                    newest = max(newest, version)
                     break
                 slot = (slot + 1) & mask
         return newest

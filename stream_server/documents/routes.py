@@ -1,0 +1,85 @@
+"""Composition: the layers, the endpoints, and what runs behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from starlette.routing import Route
+
+from stream_server.documents.analytics import Analytics
+from stream_server.documents.cache import Cache
+from stream_server.documents.counts import Counts
+from stream_server.documents.endpoint import AnalyticsEndpoint, DocumentEndpoint, Endpoint, IdentitiesEndpoint
+from stream_server.documents.identities import Identities
+from stream_server.documents.memory import Memory
+from stream_server.documents.redis_layer import RedisLayer
+from stream_server.documents.snapshot import Snapshot
+from stream_server.documents.upstream import Upstream
+from stream_server.settings import StreamServerSettings
+from stream_server.supervision import vital
+from stream_server.versions import SharedVersions
+
+__all__ = ["Documents"]
+
+
+class Documents:
+    """The document paths of one process: `routes` to mount, `start` before serving, `stop` after.
+
+    Should what works behind the requests ever fail, the process ends: documents that are never written or passed on
+    must not look well.
+    """
+
+    def __init__(self, settings: StreamServerSettings, versions: SharedVersions, registry: CollectorRegistry) -> None:
+        counts = Counts(registry)
+        redis_url = settings.redis_url.get_secret_value()
+        self._redis = RedisLayer(redis_url, settings.redis_timeout, counts) if redis_url else None
+        self._snapshot = Snapshot(settings.snapshot_dir, versions, counts) if settings.snapshot_dir else None
+        self._upstream = Upstream(settings.upstream_url, settings.upstream_timeout, counts.upstream_seconds)
+        self._analytics = Analytics(self._upstream, counts.analytics_dropped)
+        self._cache = Cache(
+            memory=Memory(settings.document_memory_bytes),
+            shared=self._redis,
+            snapshot=self._snapshot,
+            upstream=self._upstream,
+            versions=versions,
+        )
+        identities = Identities(self._cache, self._upstream)
+        limit = settings.max_body_bytes
+        self._endpoints: dict[str, Endpoint] = {
+            "/api/v1/flags": DocumentEndpoint("flags", self._cache, counts),
+            "/api/v1/environment-document": DocumentEndpoint("environment-document", self._cache, counts),
+            "/api/v1/identities": IdentitiesEndpoint(self._cache, identities, counts, max_body_bytes=limit),
+            "/api/v1/analytics/flags": AnalyticsEndpoint(self._analytics.collect, counts, max_body_bytes=limit),
+        }
+        self._behind = AsyncExitStack()
+
+    def routes(self) -> list[Route]:
+        """Return the routes, each path with and without its slash at the end."""
+        return [Route(path + end, endpoint) for path, endpoint in self._endpoints.items() for end in ("/", "")]
+
+    def saved_versions(self) -> dict[str, int]:
+        """Return the versions of the snapshot on disk, which the feed starts with."""
+        return self._snapshot.saved_versions() if self._snapshot is not None else {}
+
+    async def start(self) -> None:
+        """Begin what works behind the requests: writing the snapshot, passing reports on, looking after Redis."""
+        work: dict[str, Coroutine[Any, Any, None]] = {"analytics": self._analytics.run()}
+        if self._snapshot is not None:
+            work["snapshot"] = self._snapshot.run()
+        if self._redis is not None:
+            work["redis"] = self._redis.run()
+        await self._behind.enter_async_context(vital(**work))
+
+    async def stop(self) -> None:
+        """End it, write what is not yet written, close every connection."""
+        await self._behind.aclose()
+        await self._cache.stop()
+        await self._analytics.stop()
+        if self._snapshot is not None:
+            await self._snapshot.stop()
+        if self._redis is not None:
+            await self._redis.stop()
+        await self._upstream.close()
