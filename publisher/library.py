@@ -17,7 +17,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, TypeVar
 
@@ -92,6 +92,7 @@ class Publisher:
         self._announcer: Announcer | None = None
         self._connected = asyncio.Event()
         self._newest: dict[str, int] = {}
+        self._turns: dict[str, _Turn] = {}
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -138,11 +139,12 @@ class Publisher:
         messages.check_key(key)
         if given is not None and (given <= 0 or messages.is_too_far_ahead(given)):
             raise messages.InvalidVersionError("is not after 1970, or more than 300 s ahead")
-        wanted = self._next(key) if given is None else given
         seconds = self._timeout if timeout is None else timeout
-        state = _Call(wanted)
+        state = _Call(messages.now() if given is None else given)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._turn(key):
+                if given is None:
+                    state.version = self._next(key)
                 return await self._publish(key, state, is_new=given is None)
         except TimeoutError:
             reason = state.reason or "NATS is not connected"
@@ -171,6 +173,19 @@ class Publisher:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    @contextlib.asynccontextmanager
+    async def _turn(self, key: str) -> AsyncIterator[None]:
+        """Hold one environment's turn: calls at once would overtake each other, and be refused."""
+        turn = self._turns.setdefault(key, _Turn())
+        turn.callers += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.callers -= 1
+            if not turn.callers:
+                del self._turns[key]
+
     def _next(self, key: str) -> int:
         version = max(messages.now(), self._newest.get(key, 0) + 1)
         self._remember(key, version)
@@ -186,6 +201,16 @@ class Publisher:
         if self._announcer is not None:
             self._announcer.forget()
         self._connected.set()
+
+
+class _Turn:
+    """A lock of one environment, and how many calls hold it or wait for it."""
+
+    __slots__ = ("callers", "lock")
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self.lock = asyncio.Lock()
 
 
 class _Call:

@@ -86,7 +86,7 @@ async def provision(client: Client, *, replicas: int = 1) -> Provisioned:
                 raise
             found = (await stream_info(client)).config  # another publisher was first
         else:
-            logger.warning("made the JetStream stream %s", STREAM)
+            logger.info("made the JetStream stream %s", STREAM)
             return Provisioned(created=True, differences=())
     faults = tuple(differences(found, configuration(replicas)))
     if any(fault.fatal for fault in faults):

@@ -46,25 +46,23 @@ class Link:
 @contextlib.asynccontextmanager
 async def linked(url: str) -> AsyncIterator[Link]:
     """A connection by `broker.connect`; it need not be up yet."""
-    up = asyncio.Event()
-    heard = {"connected": 0, "lost": 0}
+    made: list[Link] = []
     errors: list[Exception] = []
 
     def on_connected() -> None:
-        link.connected += 1
-        up.set()
+        made[0].connected += 1
+        made[0].up.set()
 
     def on_disconnected() -> None:
-        link.lost += 1
-        up.clear()
+        made[0].lost += 1
+        made[0].up.clear()
 
     client = await broker.connect(
         [url], name="test", on_connected=on_connected, on_disconnected=on_disconnected, on_error=errors.append
     )
-    link = Link(client, up, errors=errors)
-    del heard
+    made.append(Link(client, asyncio.Event(), errors=errors))
     try:
-        yield link
+        yield made[0]
     finally:
         await client.close()
 

@@ -14,7 +14,8 @@ from publisher.database import Database
 from publisher.messages import broker
 from publisher.messages.jetstream import call
 from publisher.models import Announcement, Change
-from tests.broker.conftest import Link, linked, opened, publishing, rows, settled, until
+from publisher.reconcile import Reconciler
+from tests.broker.conftest import Link, Publishing, linked, opened, publishing, rows, settled, until
 from tests.servers import NatsServer
 
 pytestmark = pytest.mark.asyncio
@@ -42,7 +43,7 @@ async def test_what_a_writer_pushes_is_published_and_marked_and_its_change_dated
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:
     async with publishing(nats_server.url, database) as publisher:
-        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         versions = await change(database, "e", by=publisher.relay.id)
         async with database.write() as session:
             await session.execute(
@@ -51,13 +52,15 @@ async def test_what_a_writer_pushes_is_published_and_marked_and_its_change_dated
         publisher.relay.push(versions)
         await until(lambda: agrees(database, link), "the announcement")
         async with database.read() as session:
-            assert (await session.execute(select(Change.pushed_at))).scalar_one() >= versions["e"]
+            pushed_at = (await session.execute(select(Change.pushed_at))).scalar_one()
+        assert pushed_at is not None
+        assert pushed_at >= versions["e"]
         assert publisher.relay.counters.published == 1
         assert (await publisher.relay.backlog()).count == 0
 
 
-async def settled_after_connect(reconciler: object) -> bool:
-    return getattr(reconciler, "last", None) is not None
+async def has_compared(reconciler: Reconciler) -> bool:
+    return reconciler.last is not None
 
 
 async def test_rows_that_a_killed_process_left_are_published(
@@ -72,7 +75,7 @@ async def test_wake_publishes_what_the_commit_claimed_without_waiting_for_the_ne
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:
     async with publishing(nats_server.url, database) as publisher:
-        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         await change(database, "e", by=publisher.relay.id)
         publisher.relay.wake("e")
         await until(lambda: agrees(database, link), "the announcement")
@@ -82,7 +85,7 @@ async def test_changes_made_while_nats_is_away_arrive_within_two_seconds_of_its_
     nats_server: NatsServer, database: Database
 ) -> None:
     async with publishing(nats_server.url, database) as publisher, linked(nats_server.url) as link:
-        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         nats_server.kill()
         await until(lambda: lost(link), "the loss of the connection")
         for _ in range(3):
@@ -153,7 +156,7 @@ async def test_a_version_far_ahead_in_the_broker_is_reported_not_adopted_and_blo
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:
     async with publishing(nats_server.url, database, interval=0.2) as publisher:
-        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         ahead = messages.now() + 2 * messages.MAX_AHEAD
         await link.client.request(messages.subject("e"), messages.encode(ahead))
         versions = await change(database, "e", "f", by=publisher.relay.id)
@@ -176,11 +179,10 @@ async def test_two_publishers_over_one_database_never_lower_a_version(
     seen: dict[str, int] = {}
     keys = [f"e{number}" for number in range(5)]
 
-    async def write(publisher: object, relay: object, own: Database) -> None:
-        del publisher
+    async def write(publisher: Publishing) -> None:
         for _ in range(40):
-            versions = await change(own, *keys, by=relay.id)  # type: ignore[attr-defined]  # both kinds have one
-            relay.push(versions)  # type: ignore[attr-defined]  # the same
+            versions = await change(publisher.database, *keys, by=publisher.relay.id)
+            publisher.relay.push(versions)
             for key, version in versions.items():
                 seen[key] = max(version, seen.get(key, 0))
 
@@ -200,7 +202,7 @@ async def test_two_publishers_over_one_database_never_lower_a_version(
                 await asyncio.sleep(0)
 
         watcher = asyncio.ensure_future(watch())
-        await asyncio.gather(write(one, one.relay, database), write(two, two.relay, second))
+        await asyncio.gather(write(one), write(two))
         await until(lambda: agrees(database, link), "the announcements")
         watching.set()
         await watcher
@@ -211,7 +213,7 @@ async def test_the_last_try_at_the_end_takes_what_still_waits(
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:
     async with publishing(nats_server.url, database) as publisher:
-        await until(lambda: settled_after_connect(publisher.reconciler), "the first comparison")
+        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         publisher.relay.push(await change(database, "e", by=publisher.relay.id))
     assert await agrees(database, link)
 
