@@ -11,12 +11,13 @@ import random
 import secrets
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
-from sdk_client import FlagClient
+from sdk_client import Change, FlagClient
 from tests.chaos.listeners import StreamListener, version_of
 from tests.chaos.world import KINDS, Accepted, World, Writer
 from tests.servers import NatsServer
@@ -77,6 +78,10 @@ async def kill_all_kinds(world: World) -> None:
         await world.kill(kind)
 
 
+def note(versions: list[int], change: Change) -> None:
+    versions.append(change.version)
+
+
 async def wait_for(what: str, seconds: float, missing: object) -> None:
     """Wait until `missing()` is empty."""
     assert callable(missing)
@@ -118,7 +123,7 @@ async def test_every_client_ends_at_the_newest_version_whatever_dies(world: Worl
         }
         seen: dict[str, list[int]] = {each.key: [] for each in own}
         for each in own:
-            clients[each.key].on_change(lambda change, key=each.key: seen[key].append(change.version))
+            clients[each.key].on_change(partial(note, seen[each.key]))
 
         async with asyncio.TaskGroup() as storm:
             storm.create_task(kill_all_kinds(world))

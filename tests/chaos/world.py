@@ -40,7 +40,7 @@ class World:
         publishers: int,
         wipes_disk: bool,
     ) -> World:
-        settings = {"nats_url": nats.url, "database_url": database_url, "reconcile_interval": 5}
+        settings: dict[str, Any] = {"nats_url": nats.url, "database_url": database_url, "reconcile_interval": 5}
         managing = [publisher(folder, name=f"publisher-{number}", **settings) for number in range(publishers)]
         for each in managing:
             each.start()
