@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stream_server.counts import Counts
+from stream_server.documents import Documents
 from stream_server.drain import Drain
 from stream_server.endpoint import StreamRoute
 from stream_server.feed import Feed
@@ -23,7 +24,6 @@ from stream_server.health import Health
 from stream_server.hub import Hub
 from stream_server.lifetimes import Lifetimes
 from stream_server.metrics import Metrics
-from stream_server.nodocuments import Documents
 from stream_server.portable import PortableStreams
 from stream_server.settings import StreamServerSettings
 from stream_server.supervision import vital
