@@ -112,9 +112,13 @@ def _is_free(database: Database, relay: str) -> ColumnElement[bool]:
     )
 
 
-async def anything_free(database: Database, session: AsyncSession, relay: str) -> bool:
+async def anything_free(database: Database, session: AsyncSession, relay: str, *, besides: Iterable[str] = ()) -> bool:
     """Tell whether `claim` would find something: a cheap look that takes no lock."""
-    statement = select(literal(1)).where(_is_waiting(), _is_free(database, relay)).limit(1)
+    statement = (
+        select(literal(1))
+        .where(_is_waiting(), _is_free(database, relay), Announcement.key.not_in(list(besides)))
+        .limit(1)
+    )
     return (await session.execute(statement)).first() is not None
 
 

@@ -15,7 +15,9 @@ from publisher import messages
 from publisher.messages import InvalidKeyError, InvalidVersionError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-VERSIONS = st.integers(min_value=1, max_value=2**53 - 1)
+# From 2**32 seconds on (the year 2106) doubles are more than half a microsecond apart, and the way back is not exact.
+LAST = 2**32 * 1_000_000 - 1
+VERSIONS = st.integers(min_value=1, max_value=LAST)
 NEAR_NOW = st.integers(min_value=1_400_000_000_000_000, max_value=4_100_000_000_000_000)
 
 
@@ -35,7 +37,7 @@ def test_payloads_are_those_of_the_golden_files(name: str, version: int) -> None
 @given(VERSIONS | NEAR_NOW)
 @example(1)
 @example(1_735_229_888_000_000)
-@example(2**53 - 1)
+@example(LAST)
 def test_the_number_is_the_largest_double_not_above_the_time(version: int) -> None:
     seconds = messages.wire_seconds(version)
     exact = Fraction(version, 1_000_000)
@@ -44,6 +46,7 @@ def test_the_number_is_the_largest_double_not_above_the_time(version: int) -> No
 
 
 @given(VERSIONS | NEAR_NOW)
+@example(LAST)
 def test_a_version_survives_the_way_there_and_back(version: int) -> None:
     number = messages.wire_number(version)
     assert messages.version_of(float(number)) == version
