@@ -1,0 +1,112 @@
+"""What clients get while the upstream fails or refuses."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.documents.upstream import CLIENT_KEY, NOW, SERVER_KEY, Setup, Upstream, documents, is_stale, value, version
+from tests.servers import free_port
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.mark.parametrize(
+    ("status", "raw"),
+    [(500, None), (503, None), (429, None), (302, b""), (200, b"<html>"), (200, b'"text"'), (200, b"")],
+)
+async def test_last_good_document_is_served_and_says_that_it_is_stale(
+    setup: Setup, status: int, raw: bytes | None
+) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    assert value(await setup.flags()) == "a"
+    setup.versions.advance(CLIENT_KEY, NOW + 1)
+    setup.upstream.status, setup.upstream.raw = status, raw
+    for query in ("", f"?v={NOW + 1}", f"?v={NOW}"):
+        response = await setup.flags(query)
+        assert value(response) == "a"
+        assert is_stale(response)
+        assert response.headers["Cache-Control"] == "private, no-store"
+    assert setup.count("stale") == 3
+    assert len(setup.upstream.asked) == 2
+
+
+async def test_upstream_that_is_back_is_used_within_a_second_or_so(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    await setup.flags()
+    setup.versions.advance(CLIENT_KEY, NOW + 1)
+    setup.upstream.status = 500
+    assert is_stale(await setup.flags())
+    setup.upstream.status, setup.upstream.version = 200, NOW + 1
+
+    async def until_it_is_new() -> None:
+        while is_stale(await setup.flags()):
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(until_it_is_new(), 5)
+    assert version(await setup.flags()) == NOW + 1
+
+
+async def test_upstream_that_hangs_costs_its_timeout_once(upstream: Upstream) -> None:
+    async with documents(upstream, upstream_timeout=0.3) as setup:
+        setup.versions.advance(CLIENT_KEY, NOW)
+        await setup.flags()
+        setup.versions.advance(CLIENT_KEY, NOW + 1)
+        gate = upstream.hold()
+        answers = await asyncio.gather(*(setup.flags() for _ in range(50)))
+        assert all(map(is_stale, answers))
+        assert len(upstream.asked) == 2
+        gate.set()
+
+
+async def test_no_document_anywhere_is_a_clear_error(upstream: Upstream) -> None:
+    nowhere = Upstream(port=free_port())
+    async with documents(nowhere) as setup:
+        answers = await asyncio.gather(*(setup.flags() for _ in range(20)))
+        for answer in answers:
+            assert answer.status_code == 502
+            assert "upstream_url" in answer.json()["detail"]
+            assert answer.headers["Retry-After"] == "1"
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert setup.count("error") == 20
+        assert setup.sample("upstream_seconds_count") == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_refusal_is_passed_on_shared_and_forgotten_after_a_second(setup: Setup, status: int) -> None:
+    setup.upstream.status = status
+    answers = await asyncio.gather(*(setup.flags() for _ in range(20)))
+    for answer in answers:
+        assert answer.status_code == status
+        assert answer.json() == {"detail": "Invalid or missing Environment key"}
+    assert len(setup.upstream.asked) == 1
+    setup.upstream.status = 200
+
+    async def until_it_is_there() -> None:
+        while (await setup.flags()).status_code != 200:
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(until_it_is_there(), 5)
+
+
+async def test_refused_key_loses_every_document_that_it_opened(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    headers = {"X-Environment-Key": SERVER_KEY}
+    await setup.flags(key=SERVER_KEY)
+    await setup.client.get("/api/v1/environment-document/", headers=headers)
+    await setup.client.get("/api/v1/identities/?identifier=u", headers=headers)
+    setup.versions.advance(CLIENT_KEY, NOW + 1)
+    setup.upstream.status = 401
+    assert (await setup.flags(key=SERVER_KEY)).status_code == 401
+    # Nothing is left that could be served as stale, also once the upstream only fails.
+    setup.upstream.status = 500
+    for path in ("environment-document/", "identities/?identifier=u"):
+        assert (await setup.client.get(f"/api/v1/{path}", headers=headers)).status_code == 502
+
+
+async def test_page_of_a_proxy_does_not_reach_clients_as_a_refusal(setup: Setup) -> None:
+    setup.upstream.status, setup.upstream.raw = 403, b"<html>Forbidden</html>"
+    response = await setup.flags()
+    assert response.status_code == 403
+    assert response.json() == {"detail": "The upstream answered 403."}

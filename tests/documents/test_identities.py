@@ -1,0 +1,130 @@
+"""One person's flags, and reports of evaluations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from stream_server.documents import analytics
+from tests.documents.upstream import CLIENT_KEY, NOW, Setup, Upstream, documents, is_stale
+
+pytestmark = pytest.mark.asyncio
+
+KEY = {"X-Environment-Key": CLIENT_KEY}
+IDENTITY = {"identifier": "u", "traits": [{"trait_key": "age", "trait_value": 30}]}
+
+
+async def test_person_is_cached_by_identifier(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    for identifier in ("u", "u", "w@example.com", "u"):
+        response = await setup.client.get("/api/v1/identities/", params={"identifier": identifier}, headers=KEY)
+        assert response.json()["flags"]
+    assert setup.upstream.asked == ["/api/v1/identities/?identifier=u", "/api/v1/identities/?identifier=w%40example.com"]
+
+
+async def test_traits_always_reach_the_upstream_and_make_the_cached_person_old(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    url = "/api/v1/identities/"
+    await setup.client.get(url, params={"identifier": "u"}, headers=KEY)
+    for _ in range(2):
+        response = await setup.client.post(url, json=IDENTITY, headers=KEY)
+        assert response.status_code == 200
+        assert response.headers["X-Flagstream-Version"] == str(NOW)
+        assert response.headers["Cache-Control"] == "private, no-store"
+    assert setup.upstream.bodies == [IDENTITY, IDENTITY]
+    await setup.client.get(url, params={"identifier": "u"}, headers=KEY)
+    assert len(setup.upstream.asked) == 4
+
+
+async def test_last_answer_to_the_same_traits_is_served_when_the_upstream_fails(setup: Setup) -> None:
+    url = "/api/v1/identities/"
+    await setup.client.post(url, json=IDENTITY, headers=KEY)
+    setup.upstream.status = 503
+    response = await setup.client.post(url, json=IDENTITY, headers=KEY)
+    assert response.json()["identifier"] == "u"
+    assert is_stale(response)
+    assert len(setup.upstream.asked) == 2
+    other = await setup.client.post(url, json=IDENTITY | {"identifier": "w"}, headers=KEY)
+    assert other.status_code == 502
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 5000,
+        b"{}",
+        b'{"identifier": 1}',
+        b'{"identifier": ""}',
+        b'{"identifier": "u", "traits": {}}',
+        b'{"identifier": "u", "traits": [1]}',
+        b'{"identifier": "u", "traits": [{"trait_value": 1}]}',
+        json.dumps({"identifier": "u" * 2001}).encode(),
+    ],
+)
+async def test_identity_that_makes_no_sense_is_refused_in_words(setup: Setup, body: bytes) -> None:
+    response = await setup.client.post("/api/v1/identities/", content=body, headers=KEY)
+    assert response.status_code == 400
+    assert response.json()["detail"]
+    assert setup.upstream.asked == []
+
+
+@pytest.mark.parametrize("path", ["identities", "analytics/flags"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_body_that_is_too_large_is_refused(upstream: Upstream, path: str, chunked: bool) -> None:
+    async def chunks() -> object:
+        for _ in range(3):
+            yield b"x" * 1024
+
+    async with documents(upstream, max_body_bytes=2048) as setup:
+        content = chunks() if chunked else b"x" * 3072
+        response = await setup.client.post(f"/api/v1/{path}/", content=content, headers=KEY)  # type: ignore[arg-type]  # an async generator
+        assert response.status_code == 413
+        assert "2048" in response.json()["detail"]
+        assert upstream.asked == []
+
+
+async def test_person_without_identifier_is_refused(setup: Setup) -> None:
+    for query in ("", "?identifier=", "?transient=true"):
+        assert (await setup.client.get(f"/api/v1/identities/{query}", headers=KEY)).status_code == 400
+
+
+async def test_reports_are_taken_at_once_and_passed_on_as_a_sum(setup: Setup) -> None:
+    gate = setup.upstream.hold()
+    for _ in range(10):
+        response = await setup.client.post("/api/v1/analytics/flags/", json={"f": 2, "g": 1}, headers=KEY)
+        assert (response.status_code, response.json()) == (200, {})
+    await asyncio.wait_for(setup.upstream.arrived.acquire(), 5)
+    gate.set()
+    assert setup.upstream.bodies == [{"f": 20, "g": 10}]
+    assert setup.upstream.asked == ["/api/v1/analytics/flags/"]
+
+
+@pytest.mark.parametrize("report", [[], {"f": "1"}, {"f": -1}, {"f": True}, {"f": 1.5}, {"f": 2**60}])
+async def test_report_that_makes_no_sense_is_refused(setup: Setup, report: object) -> None:
+    response = await setup.client.post("/api/v1/analytics/flags/", json=report, headers=KEY)
+    assert response.status_code == 400
+
+
+async def test_reports_that_cannot_be_passed_on_are_counted_and_harm_nobody(upstream: Upstream) -> None:
+    upstream.status = 503
+    async with documents(upstream) as setup:
+        await setup.client.post("/api/v1/analytics/flags/", json={"f": 7}, headers=KEY)
+        await asyncio.wait_for(upstream.arrived.acquire(), 5)
+    assert setup.sample("analytics_dropped_total") == 7
+
+
+async def test_reports_that_wait_are_bounded(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analytics, "MOST_PAIRS", 3)
+    async with documents(upstream) as setup:
+        report = {f"feature-{index}": 1 for index in range(5)}
+        assert (await setup.client.post("/api/v1/analytics/flags/", json=report, headers=KEY)).status_code == 200
+        assert setup.sample("analytics_dropped_total") == 2
+    # What waits when the process stops is still passed on.
+    assert upstream.bodies == [{"feature-0": 1, "feature-1": 1, "feature-2": 1}]
