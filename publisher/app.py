@@ -31,6 +31,9 @@ from publisher.api.mount import routes
 from publisher.api.openapi import document
 from publisher.api.operation import Guard, Operation
 from publisher.api.problems import http_exception
+from publisher.dashboard.routes import page_or
+from publisher.dashboard.routes import routes as dashboard_routes
+from publisher.dashboard.sessions import Sessions
 from publisher.database import Database
 from publisher.evaluations import Evaluations
 from publisher.health import Health
@@ -53,7 +56,8 @@ def create_app(settings: PublisherSettings, *, on_death: Callable[[], None] | No
     database = Database(settings.database_url)
     announcing = Announcing(settings, database, metrics)
     store = Store(database, announcing, on_write=metrics.write)
-    guard = Guard(store, settings.admin_token.get_secret_value())
+    sessions = Sessions(store, settings)
+    guard = Guard(store, settings.admin_token.get_secret_value(), sessions)
     foreign, evaluations = ForeignChanges(store), Evaluations(store)
     health = Health(database, metrics, announcing.connected)
     operations = _operations(settings, announcing, foreign, evaluations)
@@ -77,9 +81,10 @@ def create_app(settings: PublisherSettings, *, on_death: Callable[[], None] | No
         routes=[
             *health.routes(),
             *routes(operations, store=store, guard=guard, limit=settings.max_body_bytes, observe=metrics.request),
+            *dashboard_routes(store, settings, sessions),
         ],
         lifespan=lifespan,
-        exception_handlers={HTTPException: http_exception},
+        exception_handlers={HTTPException: page_or(http_exception, settings)},
     )
     app.router.redirect_slashes = False
     app.add_middleware(PlainPath)
