@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import resource
 import socket
 import sys
@@ -51,6 +52,7 @@ def serve(
     settings: StreamServerSettings, listener: socket.socket, place: Place, *, lifeline: int | None = None
 ) -> None:
     """Serve in this process until a signal has been drained, or `lifeline`, a pipe, has ended."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its steps of starting and stopping are ours to tell
     log.info("serving", streams_at_most=_raise_open_files() - RESERVED_FILES)
     parts = assemble(settings, place)
     app = create_app(settings, parts)
@@ -59,6 +61,7 @@ def serve(
     gc.collect()
     gc.freeze()
     uvloop.run(server.serve(sockets=[listener]))
+    log.info("stopped")
 
 
 def _raise_open_files() -> int:

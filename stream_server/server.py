@@ -16,12 +16,15 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from flagstream.logs import get_logger
 from stream_server.connection import Connection
 from stream_server.drain import Drain
 from stream_server.hub import Hub
 from stream_server.listening import waiting
 
 __all__ = ["Server"]
+
+log = get_logger(__name__)
 
 LOOK: Final = 0.02
 """Seconds between two looks at whether the stop can go on."""
@@ -81,6 +84,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the drain, end what is left, close."""
+        log.info("draining", streams=self._hub.open, seconds=self._drain.remaining())
         while self.server_state.tasks and not self._drain.over:
             await self.on_tick(0)  # keeps the Date header right
             await asyncio.sleep(LOOK)
