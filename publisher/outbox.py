@@ -43,6 +43,7 @@ __all__ = [
     "page",
     "reset",
     "unannounce",
+    "versions",
     "waiting",
 ]
 
@@ -250,6 +251,12 @@ async def waiting(session: AsyncSession) -> Waiting:
         )
     ).one()
     return Waiting(count, oldest)
+
+
+async def versions(session: AsyncSession, keys: Iterable[str]) -> dict[str, int]:
+    """Return the versions that these environments have now; those without a row are left out."""
+    statement = select(Announcement.key, Announcement.version).where(Announcement.key.in_(list(keys)))
+    return {row.key: row.version for row in await session.execute(statement)}
 
 
 async def page(session: AsyncSession, after: str, limit: int) -> list[tuple[str, int, int]]:

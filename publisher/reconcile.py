@@ -81,24 +81,38 @@ async def reconcile(
     newest = await read_newest(client)
     announcer.learn(newest)
 
-    held = dict(newest.versions)
-    behind: dict[str, tuple[int, int]] = {}
-    raised: dict[str, int] = {}
+    behind = {
+        key: (version, newest.versions.get(key, 0))
+        for key, (version, announced) in rows.items()
+        if newest.versions.get(key, 0) < announced
+    }
+    ahead, too_far = await _ahead(database, rows, newest.versions, clock())
+    await _mend(database, behind, ahead)
+    raised = sum(key in rows for key in ahead)
+    return Comparison(len(rows), len(behind), raised, len(ahead) - raised, too_far, newest.invalid)
+
+
+async def _ahead(
+    database: Database, rows: dict[str, tuple[int, int]], held: dict[str, int], now: int
+) -> tuple[dict[str, int], int]:
+    """Return what the broker holds and the database does not, and how many environments are ahead beyond belief."""
+    candidates = [key for key, version in held.items() if version > rows.get(key, (0, 0))[0]]
+    ahead: dict[str, int] = {}
     too_far = 0
-    for key, (version, announced) in rows.items():
-        at_broker = held.pop(key, 0)
-        if at_broker < announced:
-            behind[key] = (version, at_broker)
-        elif at_broker > version:
-            if messages.is_too_far_ahead(at_broker, max(clock(), version)):
+    for start in range(0, len(candidates), PAGE):
+        keys = candidates[start : start + PAGE]
+        # Looked up again: most of them were changed and announced since the rows were read.
+        async with database.read() as session:
+            present = await outbox.versions(session, keys)
+        for key in keys:
+            version = present.get(key, 0)
+            if held[key] <= version:
+                continue
+            if messages.is_too_far_ahead(held[key], max(now, version)):
                 too_far += 1
             else:
-                raised[key] = at_broker
-    unknown = {key: version for key, version in held.items() if not messages.is_too_far_ahead(version, clock())}
-    too_far += len(held) - len(unknown)
-
-    await _mend(database, behind, {**raised, **unknown})
-    return Comparison(len(rows), len(behind), len(raised), len(unknown), too_far, newest.invalid)
+                ahead[key] = held[key]
+    return ahead, too_far
 
 
 async def _rows(database: Database) -> dict[str, tuple[int, int]]:

@@ -8,6 +8,7 @@ What nats-py 2.16 does by itself, and what is done here instead:
 - it closes for good on most ``-ERR`` lines (an expired credential, a full server): treated as a lost connection;
 - a request whose connection is gone waits for its whole timeout: it fails at once;
 - messages published while away are kept and sent later: refused at once, who publishes decides what is still true;
+- a socket of an attempt that came to nothing is dropped open: closed;
 - a PONG that comes after its `flush` timed out ends the reading task, and the client is deaf: ignored.
 """
 
@@ -23,6 +24,9 @@ from typing import Any
 
 from nats import errors
 from nats.aio.client import Client as NatsClient
+from nats.aio.client import Srv
+from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 __all__ = ["Client", "connect"]
 
@@ -96,15 +100,39 @@ class Client(NatsClient):
     async def close(self) -> None:
         """Close the connection, or give up connecting."""
         self._stopping = True
-        if self._first is not None and not self._first.done():
+        while self._first is not None and not self._first.done():
+            # More than once: `wait_for` loses a cancellation that comes together with its result (Python 3.11).
             self._first.cancel()
-            await asyncio.wait([self._first])
+            await asyncio.wait([self._first], timeout=0.1)
+            self._leave_transport()
         if not self.is_connected:
             self._drop_pending()  # else it is written to a transport that is gone, which raises half-way
         if self._flush_queue is not None:
             with contextlib.suppress(OSError):
                 await super().close()
         self._fail_requests()
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,  # noqa: ASYNC109 - nats-py's signature
+        old_style: bool = False,  # noqa: FBT001, FBT002 - the same
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """Send a request and return its answer, as nats-py does; raises at once while NATS is away."""
+        if not self.is_connected:  # nats-py would refuse the message, and keep the place for its answer for ever
+            raise errors.ConnectionReconnectingError
+        return await super().request(subject, payload, timeout, old_style, headers)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        self._leave_transport()
+        await super()._connect_to_server(s)
+
+    def _leave_transport(self) -> None:
+        """Close the socket of an attempt that came to nothing; nats-py would drop it open."""
+        if isinstance(self._transport, TcpTransport):
+            self._transport.close()  # type: ignore[no-untyped-call]  # as nats-py has it
 
     async def _connect_first(self, options: dict[str, Any]) -> None:
         while True:
@@ -159,6 +187,7 @@ class Client(NatsClient):
         for reply in list(self._resp_map.values()):
             if not reply.done():
                 reply.set_exception(errors.ConnectionReconnectingError())
+                reply.exception()  # whoever waited may be gone; that is nothing to log
 
     def _drop_pending(self) -> None:
         """Forget what was not sent: subscriptions are made again from the client's own table."""

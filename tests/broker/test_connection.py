@@ -44,6 +44,24 @@ async def test_connecting_does_not_wait_for_nats_and_goes_on_until_it_is_there(n
         await provision(link.client)
 
 
+async def test_a_server_that_accepts_and_says_nothing_is_tried_until_it_speaks(nats_server: NatsServer) -> None:
+    nats_server.pause()
+    async with linked(nats_server.url) as link:
+        await asyncio.sleep(2.5)  # one attempt has been given up, after nats-py's 2 s
+        assert not link.up.is_set()
+        nats_server.resume()
+        await asyncio.wait_for(link.up.wait(), 10)
+
+
+async def test_requests_that_fail_while_nats_is_away_leave_nothing_behind(nats_server: NatsServer, link: Link) -> None:
+    nats_server.kill()
+    await until(lambda: truth(link.lost == 1), "the loss")
+    for _ in range(10):
+        with pytest.raises(nats.errors.ConnectionReconnectingError):
+            await link.client.request("any", b"")
+    assert link.client._resp_map == {}
+
+
 async def test_closing_ends_a_connection_that_was_never_made() -> None:
     async with linked(f"nats://127.0.0.1:{free_port()}") as link:
         assert not link.up.is_set()
