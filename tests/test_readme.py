@@ -95,7 +95,7 @@ def test_the_shell_blocks_do_what_the_walk_through_says(up: Up) -> None:
 
     assert watch.startswith("export KEY=…\n")
     watching = here(up, watch.partition("\n")[2].replace(".venv/bin/flagstream", " ".join(COMMAND)))
-    watching = watching.replace("watch", f"watch --url {up.stack['stream']}").strip()
+    watching = watching.replace("watch", f"watch --api-url {up.stack['stream']}").strip()
     env = environment(KEY=up.stack["environment"]["key"], PYTHONUNBUFFERED="1")
     with subprocess.Popen(["bash", "-c", f"exec {watching}"], stdout=subprocess.PIPE, text=True, env=env) as watcher:
         assert watcher.stdout is not None

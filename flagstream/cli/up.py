@@ -16,7 +16,7 @@ from rich.console import Console
 
 from flagstream import logs
 from flagstream.cli.child import ChildFailedError
-from flagstream.cli.data_folder import DataFolder, open_folder
+from flagstream.cli.data_folder import DataFolder, default_folder, open_folder
 from flagstream.cli.failure import failure
 from flagstream.cli.ports import choose_port
 from flagstream.cli.seed import seed
@@ -143,9 +143,9 @@ def _greet(stack: dict[str, Any], folder: Path) -> None:
     if environment is not None:
         key, feature = environment["key"], environment["feature"]
         console.print(f"\n  Listen       curl -N {stack['stream']}/sse/environments/{key}/stream")
-        command, elsewhere = _command(), "" if stack["stream"].endswith(":8088") else f" --url {stack['stream']}"
+        command, elsewhere = _command(), "" if folder == default_folder() else f" --data {folder}"
         console.print(f"  Watch        {command} watch {key}{elsewhere}")
-        console.print(f"  Toggle       {command} toggle {key} {feature}")
+        console.print(f"  Toggle       {command} toggle {key} {feature}{elsewhere}")
     console.print("\n  Ctrl-C stops everything.\n")
 
 

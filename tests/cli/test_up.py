@@ -115,8 +115,8 @@ def test_its_programs_go_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
     [
         (["up", "--publisher-port", "{taken}"], 1, "port {taken} is in use by another program; give --publisher-port"),
         (["up", "--publisher-port", "0", "--data", "/proc/nothing"], 1, "the data folder /proc/nothing cannot be used"),
-        (["up", "--workers", "0"], 2, "0 is not in the range"),
-        (["up", "--nats-port", "http"], 2, "'http' is not a valid int"),
+        (["up", "--workers", "0"], 2, "Invalid value for '--workers': Input should be greater than or equal to 1"),
+        (["up", "--nats-port", "http"], 2, "Invalid value for '--nats-port': Input should be a valid integer"),
         (["toggle", "k", "f", "--data", "/nowhere"], 2, "no flagstream up runs here; give --url and --token"),
         (["toggle", "k", "f", "--url", "http://127.0.0.1:1", "--token", "t"], 1, "does not answer"),
         (["serve", "--port", "99999"], 2, "--port: 99999 is refused; it should be less than or equal to 65535"),
