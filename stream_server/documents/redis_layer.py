@@ -28,6 +28,9 @@ PREFIX: Final = "flagstream:document:"
 KEPT_FOR: Final = 7 * 86400
 """Seconds that Redis keeps a document nobody writes again."""
 
+CONNECTIONS: Final = 32
+"""Commands at once; a burst of more waits here, or its own queue would look like a slow Redis."""
+
 PROBE_INTERVAL: Final = 1.0
 """Seconds between probes of a Redis that failed."""
 
@@ -58,9 +61,10 @@ class RedisLayer:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),  # the caller waits for nothing twice
-            max_connections=64,
+            max_connections=CONNECTIONS + 1,  # one for the probe
         )
         self._ill = asyncio.Event()
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         self._script = ""
 
     @property
@@ -111,7 +115,11 @@ class RedisLayer:
 
     async def _try(self, command: Callable[[], Any]) -> Any:
         """Run `command` unless Redis is known to be ill; None where it fails."""
-        return None if self._ill.is_set() else await self._attempt(command)
+        if self._ill.is_set():
+            return None
+        async with self._turns:
+            # Who waited for a turn asks again: one that fails must not make all behind it wait for the same.
+            return await self._attempt(command) if self.is_well else None
 
     async def _attempt(self, command: Callable[[], Any]) -> Any:
         try:

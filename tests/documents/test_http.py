@@ -104,9 +104,8 @@ async def test_who_has_the_document_is_told_so(setup: Setup) -> None:
 
 async def test_parameters_that_select_nothing_do_not_split_the_cache(setup: Setup) -> None:
     setup.versions.advance(CLIENT_KEY, NOW)
-    for query in ("", "?_=1", "?utm=2&x=%ff", f"?cache=3&v={NOW}"):
-        response = await setup.flags(query)
-        assert response.status_code in {200, 400}
+    for query in ("", "?_=1", "?utm=2&x=%20", f"?cache=3&v={NOW}"):
+        assert (await setup.flags(query)).status_code == 200
     assert setup.upstream.asked == ["/api/v1/flags/"]
     await setup.flags("?feature=f&_=1")
     assert setup.upstream.asked[1:] == ["/api/v1/flags/?feature=f"]

@@ -21,7 +21,10 @@ async def test_person_is_cached_by_identifier(setup: Setup) -> None:
     for identifier in ("u", "u", "w@example.com", "u"):
         response = await setup.client.get("/api/v1/identities/", params={"identifier": identifier}, headers=KEY)
         assert response.json()["flags"]
-    assert setup.upstream.asked == ["/api/v1/identities/?identifier=u", "/api/v1/identities/?identifier=w%40example.com"]
+    assert setup.upstream.asked == [
+        "/api/v1/identities/?identifier=u",
+        "/api/v1/identities/?identifier=w%40example.com",
+    ]
 
 
 async def test_traits_always_reach_the_upstream_and_make_the_cached_person_old(setup: Setup) -> None:
