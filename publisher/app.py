@@ -31,7 +31,7 @@ from publisher.api.mount import routes
 from publisher.api.openapi import document
 from publisher.api.operation import Guard, Operation
 from publisher.api.problems import http_exception
-from publisher.dashboard.routes import page_or
+from publisher.dashboard.routes import fault_page, page_or
 from publisher.dashboard.routes import routes as dashboard_routes
 from publisher.dashboard.sessions import Sessions
 from publisher.database import Database
@@ -84,7 +84,7 @@ def create_app(settings: PublisherSettings, *, on_death: Callable[[], None] | No
             *dashboard_routes(store, settings, sessions),
         ],
         lifespan=lifespan,
-        exception_handlers={HTTPException: page_or(http_exception, settings)},
+        exception_handlers={HTTPException: page_or(http_exception, settings), Exception: fault_page(settings)},
     )
     app.router.redirect_slashes = False
     app.add_middleware(PlainPath)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 from publisher.errors import Fault, InvalidError
@@ -12,8 +11,7 @@ from publisher.models import KEY_LENGTH, NAME_LENGTH
 __all__ = ["DESCRIPTION_LENGTH", "checked", "checked_key", "is_feature_name", "text_fault"]
 
 DESCRIPTION_LENGTH = 2000
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_REFUSED = {"Cc", "Cs", "Zl", "Zp"}
+_REFUSED = {"Cc", "Zl", "Zp"}
 
 
 def text_fault(text: str, *, longest: int, lines: bool = False) -> str | None:
@@ -21,7 +19,10 @@ def text_fault(text: str, *, longest: int, lines: bool = False) -> str | None:
     if len(text) > longest:
         return f"must be at most {longest} characters; it has {len(text)}"
     for character in text:
-        if unicodedata.category(character) in _REFUSED and not (lines and character in "\n\r\t"):
+        category = unicodedata.category(character)
+        if category == "Cs":
+            return "must not contain half of a surrogate pair"
+        if category in _REFUSED and not (lines and character in "\n\r\t"):
             return f"must not contain the control character U+{ord(character):04X}"
     return None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from publisher import environments, names, values
@@ -30,6 +30,32 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     value: Any
     version: int
     updated_at: float
+
+
+# Made once, and run on the bare connection: building a statement takes longer than SQLite needs to run it.
+_STATES, _FEATURES, _ENVIRONMENTS, _PROJECTS = (
+    cast("Table", of.__table__) for of in (FeatureState, FeatureRow, EnvironmentRow, ProjectRow)
+)
+_FIND = (
+    select(
+        _STATES.c.id,
+        _ENVIRONMENTS.c.name,
+        _PROJECTS.c.name,
+        _STATES.c.enabled,
+        _STATES.c.value,
+        _STATES.c.revision,
+        _STATES.c.updated_at,
+    )
+    .join(_ENVIRONMENTS, _ENVIRONMENTS.c.id == _STATES.c.environment_id)
+    .join(_FEATURES, _FEATURES.c.id == _STATES.c.feature_id)
+    .join(_PROJECTS, _PROJECTS.c.id == _FEATURES.c.project_id)
+    .where(_ENVIRONMENTS.c.key == bindparam("key"), _FEATURES.c.name == bindparam("feature"))
+)
+_SET = (
+    update(_STATES)
+    .where(_STATES.c.id == bindparam("state"))
+    .values({name: bindparam(name) for name in ("enabled", "value", "updated_at", "revision")})
+)
 
 
 def _select(key: str) -> Select[*tuple[Any, ...]]:
@@ -91,43 +117,27 @@ async def set_state(
     text = None if value is msgspec.UNSET else values.to_text(value)
     if not names.is_feature_name(feature):
         raise NotFoundError("feature", feature)
-    environment = await environments.lock(change.session, key)
-    row = (await change.session.execute(_for_change(environment.id, feature))).one_or_none()
+    if change.runs_beside_others:
+        await environments.lock(change.session, key)
+    row = (await change.connection.execute(_FIND, {"key": key, "feature": feature})).one_or_none()
     if row is None:
+        await environments.get(change.session, key)
         raise NotFoundError("feature", feature)
-    state, project, was_enabled, was_text, revision, updated_at = row
+    state, environment, project, was_enabled, was_text, revision, updated_at = row
     expected.check(revision)
     new = (was_enabled if enabled is None else enabled, was_text if text is None else text)
     if new == (was_enabled, was_text):
         return _state(key, (feature, *new, revision, updated_at))
 
     version = await change.announce(key)
-    await change.session.execute(
-        update(FeatureState)
-        .where(FeatureState.id == state)
-        .values(enabled=new[0], value=new[1], updated_at=version, revision=revision + 1)
+    await change.connection.execute(
+        _SET, {"state": state, "enabled": new[0], "value": new[1], "updated_at": version, "revision": revision + 1}
     )
     await change.log(
         "state.changed",
-        Where(project=project, environment=environment.name, environment_key=key, feature=feature),
+        Where(project=project, environment=environment, environment_key=key, feature=feature),
         before={"enabled": was_enabled, "value": values.from_text(was_text)},
         after={"enabled": new[0], "value": values.from_text(new[1])},
         version=version,
     )
     return _state(key, (feature, *new, revision + 1, version))
-
-
-def _for_change(environment: int, feature: str) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            FeatureState.id,
-            ProjectRow.name,
-            FeatureState.enabled,
-            FeatureState.value,
-            FeatureState.revision,
-            FeatureState.updated_at,
-        )
-        .join(FeatureRow, FeatureRow.id == FeatureState.feature_id)
-        .join(ProjectRow, ProjectRow.id == FeatureRow.project_id)
-        .where(FeatureState.environment_id == environment, FeatureRow.name == feature)
-    )

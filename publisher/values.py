@@ -41,11 +41,11 @@ def for_sdk(text: str) -> str | float | bool | None:
 
 
 def _check(value: Any, field: str, depth: int) -> None:
-    if depth > DEEPEST:
+    if depth >= DEEPEST and isinstance(value, dict | list):
         raise InvalidError(Fault(field, f"must not be nested deeper than {DEEPEST} levels"))
     if isinstance(value, dict):
         for key, each in value.items():
-            _check(key, field, depth + 1)
+            _check_scalar(key, field)
             _check(each, field, depth + 1)
     elif isinstance(value, list):
         for each in value:

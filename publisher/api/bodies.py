@@ -57,7 +57,8 @@ def parse(raw: bytes) -> Any:
             text, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer, object_pairs_hook=_unique
         )
     except json.JSONDecodeError as error:
-        raise MalformedError(f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        fault = error.msg.removesuffix(" at")
+        raise MalformedError(f"the body is not JSON: {fault} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
         raise MalformedError("the body is nested too deep") from None
 

@@ -40,7 +40,7 @@ async def identity_by_body(call: Call) -> Response:
         raise InvalidError(Fault("body", "must be a JSON object"))
     traits = _traits(content.get("traits"))
     given = content.get("identifier")
-    if given in {None, ""} and content.get("transient"):
+    if (given is None or given == "") and content.get("transient"):
         # An anonymous user: named by its traits, so that the same traits are the same user.
         given = hashlib.sha256(msgspec.json.encode(traits, order="sorted")).hexdigest()
     return _document(found, documents.identity_document(found, _identifier(given), traits))

@@ -136,8 +136,6 @@ def answer(problem: Problem) -> Response:
     match problem.status:
         case HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = 'Bearer realm="flagstream"'
-        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            headers["Connection"] = "close"  # the rest of the body is not worth reading
         case HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "1"
     return Response(
