@@ -251,9 +251,17 @@ class FlagClient:
                 result = callback(change)
                 if inspect.isawaitable(result):
                     await result
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self._report_callback(change)  # something it awaited was cancelled, not we: it must not go deaf
             except Exception:  # noqa: BLE001 - the user's code: whatever it raises must not stop the flags
-                self.counts.callback_errors += 1
-                _log.exception("a callback failed on a change of %r", change.feature)
+                self._report_callback(change)
+
+    def _report_callback(self, change: Change) -> None:
+        self.counts.callback_errors += 1
+        _log.exception("a callback failed on a change of %r", change.feature)
 
 
 _NONE: Mapping[str, Flag] = MappingProxyType({})

@@ -44,25 +44,28 @@ class Loader:
 
     def __init__(self, http: httpx.AsyncClient, addresses: Addresses, key: str, *, timeout: float = 5.0) -> None:
         self._http = http
-        self._addresses = addresses
+        self._flags = addresses.flags
+        self._environment_document = addresses.environment_document
         self._headers = {"X-Environment-Key": key, "Accept": "application/json"}
         self._timeout = timeout
+        # httpcore leaks the socket of a TLS handshake that is cancelled, so its own limit has to be the first to pass.
+        self._limits = httpx.Timeout(None, connect=timeout / 2)
 
     async def flags(self, version: int) -> Document:
         """Return the flags at `version` or newer, where the server can (0: whatever it has); raises DocumentError."""
-        return read_flags(*await self._get(self._addresses.flags, {"v": str(version)} if version else {}))
+        return read_flags(*await self._get(f"{self._flags}?v={version}" if version else self._flags))
 
     async def client_key(self) -> str:
         """Return the client key that belongs to a server key; raises DocumentError."""
-        return read_client_key(*await self._get(self._addresses.environment_document, {}))
+        return read_client_key(*await self._get(self._environment_document))
 
-    async def _get(self, url: str, query: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+    async def _get(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
         body = bytearray()
         try:
             async with (
                 asyncio.timeout(self._timeout),
                 self._http.stream(
-                    "GET", url, params=query, headers=self._headers, timeout=None, follow_redirects=False
+                    "GET", url, headers=self._headers, timeout=self._limits, follow_redirects=False
                 ) as answer,
             ):
                 async for piece in answer.aiter_bytes():

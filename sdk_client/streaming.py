@@ -16,7 +16,13 @@ __all__ = ["Follower", "Listener"]
 
 _log = logging.getLogger("sdk_client")
 
-_HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+# No Cache-Control: at some edges it is a way round the cache, and every client would be a stream of its own.
+_HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+
+
+# No read timeout: the machine's deadline is the watchdog, and knows more than a fixed time between bytes. Connecting
+# has one below that deadline, because httpcore leaks the socket of a TLS handshake that is cancelled.
+_TIMEOUT: Final = httpx.Timeout(None, connect=5.0)
 
 
 class Listener(Protocol):
@@ -58,11 +64,12 @@ class Follower:
 
     async def _one_stream(self) -> None:
         connection = self._connection
-        # No read timeout: the machine's deadline is the watchdog, and knows more than a fixed time between bytes.
         try:
             async with (
                 asyncio.timeout(connection.deadline - self._clock()) as watchdog,
-                self._http.stream("GET", self._url, headers=_HEADERS, timeout=None, follow_redirects=False) as response,
+                self._http.stream(
+                    "GET", self._url, headers=_HEADERS, timeout=_TIMEOUT, follow_redirects=False
+                ) as response,
             ):
                 self._carry_out(connection.opened(response.status_code, response.headers, self._clock()))
                 if connection.state is State.LIVE:

@@ -16,6 +16,7 @@ from typing import Any, Self
 Script = Callable[["Peer"], Awaitable[None]]
 
 KEY = "env-key"
+TLS_HELLO = b"\x16"
 V1 = 1_735_229_888_760_123
 V2 = V1 + 7
 V3 = V2 + 1_000_000
@@ -161,7 +162,10 @@ class ScriptedServer:
         self._peers.add(writer)
         try:
             while not writer.is_closing():
-                await self._answer(await reader.readuntil(b"\r\n\r\n"), Peer(self, reader, writer))
+                first = await reader.readexactly(1)
+                if first == TLS_HELLO:
+                    break  # as a server does that cannot speak TLS
+                await self._answer(first + await reader.readuntil(b"\r\n\r\n"), Peer(self, reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:

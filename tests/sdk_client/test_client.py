@@ -252,6 +252,33 @@ async def test_callbacks_plain_and_async_hear_every_change_in_order_and_may_rais
 
 
 @pytest.mark.asyncio
+async def test_a_callback_whose_own_task_was_cancelled_is_called_again() -> None:
+    heard: list[object] = []
+
+    async def awaits_a_cancelled_task(change: Change) -> None:
+        heard.append(change.value)
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    async with ScriptedServer() as server, client_of(server) as client:
+        client.on_change(awaits_a_cancelled_task)
+        await until(lambda: client.connected)
+        for step in range(2):
+            server.announce(V2 + step, banner=step)
+            await until(lambda step=step: len(heard) == step + 1)  # type: ignore[misc]
+        await until(lambda: client.counts.callback_errors == 2)
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_cannot_speak_tls_is_a_failure_like_any_other() -> None:
+    async with ScriptedServer() as server:
+        https = server.url.replace("http:", "https:")
+        async with client_of(server, api_url=https, require_ready=False) as client:
+            await until(lambda: client.counts.fetch_errors >= 2 and client.counts.stream_errors >= 2)
+
+
+@pytest.mark.asyncio
 async def test_an_iteration_ends_when_the_client_closes_and_what_is_unread_is_read_first() -> None:
     async with ScriptedServer() as server:
         async with client_of(server) as client:
