@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import nats
+from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
 from flagstream.settings import load
@@ -196,7 +197,7 @@ class Announcer:
         self.server = server
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[nats.NATS]:
+    async def client(self) -> AsyncIterator[Client]:
         client = await nats.connect(self.server.url, allow_reconnect=False)
         try:
             yield client
@@ -254,6 +255,9 @@ class Program:
         assert self.process.popen is not None
         await until(lambda: not self.process.running, "the end of the program")
         return int(self.process.popen.returncode)
+
+    def signal(self, sig: signal.Signals) -> None:
+        os.kill(self.process.pid, sig)
 
     def children(self) -> list[int]:
         pid = self.process.pid

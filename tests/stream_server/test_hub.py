@@ -1,0 +1,202 @@
+"""The hub by itself: maxima, pace, turns, and channels that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stream_server.frames import Frame
+from stream_server.hub import SLICE, Hub
+from stream_server.metrics import Metrics
+
+pytestmark = pytest.mark.asyncio
+
+
+class Listener:
+    """Keeps what it is offered."""
+
+    def __init__(self) -> None:
+        self.versions: list[int] = []
+        self.times: list[float] = []
+        self.ended: bool | None = None
+
+    def offer(self, frame: Frame) -> None:
+        self.versions.append(frame.version)
+        self.times.append(asyncio.get_running_loop().time())
+
+    def end(self, *, clean: bool) -> None:
+        self.ended = clean
+
+
+def hub_of(
+    *, shared: dict[str, int] | None = None, min_interval: float = 0.0, max_events: int = 1000, lifetime: float = 30.0
+) -> Hub:
+    table = {} if shared is None else shared
+    return Hub(
+        newest=lambda key: table.get(key, 0),
+        metrics=Metrics(),
+        lifetime=lifetime,
+        min_interval=min_interval,
+        max_events=max_events,
+    )
+
+
+async def until_has(listener: Listener, version: int) -> None:
+    async with asyncio.timeout(10):
+        while version not in listener.versions:
+            await asyncio.sleep(0.001)
+
+
+async def test_change_is_offered_before_dispatch_returns() -> None:
+    hub, listener = hub_of(), Listener()
+    assert hub.subscribe("k", listener) is None
+    assert hub.dispatch("k", 5)
+    assert listener.versions == [5]
+
+
+async def test_version_that_is_not_newer_is_nothing() -> None:
+    hub, listener = hub_of(), Listener()
+    hub.subscribe("k", listener)
+    assert [hub.dispatch("k", version) for version in (5, 5, 4, 6)] == [True, False, False, True]
+    assert listener.versions == [5, 6]
+
+
+async def test_newcomer_is_given_the_newest_and_not_offered_it_again() -> None:
+    hub, listener = hub_of(), Listener()
+    hub.dispatch("k", 5)
+    newest = hub.subscribe("k", listener)
+    assert newest is not None
+    assert newest.version == 5
+    await asyncio.sleep(0)
+    assert listener.versions == []
+
+
+async def test_all_streams_of_an_environment_share_one_frame() -> None:
+    frames: list[Frame] = []
+
+    class Keeper(Listener):
+        def offer(self, frame: Frame) -> None:
+            frames.append(frame)
+
+    hub = hub_of()
+    for _ in range(3):
+        hub.subscribe("k", Keeper())
+    hub.dispatch("k", 5)
+    newest = hub.subscribe("k", Listener())
+    assert len(frames) == 3
+    assert all(frame is newest for frame in frames)
+
+
+async def test_version_that_another_worker_heard_first_reaches_old_streams_with_the_newcomer() -> None:
+    shared = {"k": 5}
+    hub, old, new = hub_of(shared=shared), Listener(), Listener()
+    hub.subscribe("k", old)
+    shared["k"] = 6
+    newest = hub.subscribe("k", new)
+    assert newest is not None
+    assert newest.version == 6
+    assert old.versions == [6]
+    assert not hub.dispatch("k", 6)
+
+
+async def test_burst_becomes_its_first_and_its_newest_min_interval_apart() -> None:
+    hub, listener = hub_of(min_interval=0.1), Listener()
+    hub.subscribe("k", listener)
+    for version in range(1, 100):
+        hub.dispatch("k", version)
+    await until_has(listener, 99)
+    assert listener.versions == [1, 99]
+    assert listener.times[1] - listener.times[0] > 0.095
+
+
+async def test_pace_of_one_environment_does_not_hold_another() -> None:
+    hub, one, two = hub_of(min_interval=10), Listener(), Listener()
+    hub.subscribe("one", one)
+    hub.subscribe("two", two)
+    hub.dispatch("one", 1)
+    hub.dispatch("one", 2)
+    hub.dispatch("two", 1)
+    assert (one.versions, two.versions) == ([1], [1])
+
+
+async def test_small_environment_does_not_wait_for_a_large_one() -> None:
+    large = [Listener() for _ in range(SLICE * 20)]
+    served_before: list[int] = []
+
+    class Small(Listener):
+        def offer(self, frame: Frame) -> None:
+            super().offer(frame)
+            served_before.append(sum(bool(listener.versions) for listener in large))
+
+    hub, small = hub_of(), Small()
+    for listener in large:
+        hub.subscribe("large", listener)
+    hub.subscribe("small", small)
+    hub.dispatch("large", 1)
+    hub.dispatch("small", 1)
+    await until_has(large[-1], 1)
+    assert served_before == [SLICE * 2]
+
+
+async def test_version_that_comes_during_a_delivery_follows_it() -> None:
+    hub = hub_of()
+    listeners = [Listener() for _ in range(SLICE * 3)]
+    for listener in listeners:
+        hub.subscribe("k", listener)
+    for version in (1, 2, 3):
+        hub.dispatch("k", version)
+    await until_has(listeners[-1], 3)
+    assert {tuple(listener.versions) for listener in listeners} == {(1, 3)}
+
+
+async def test_stream_gets_fewer_events_than_max_events_however_many_changes() -> None:
+    lifetime, most = 1.0, 20
+    hub, listener = hub_of(max_events=most, lifetime=lifetime), Listener()
+    hub.subscribe("k", listener)
+    loop = asyncio.get_running_loop()
+    ends, version = loop.time() + lifetime, 0
+    while loop.time() < ends:
+        version += 1
+        hub.dispatch("k", version)
+        await asyncio.sleep(0.001)
+    assert most // 2 - 1 < len(listener.versions) < most
+
+
+async def test_pace_recovers_when_the_oldest_stream_has_ended() -> None:
+    hub, old, young = hub_of(max_events=20, lifetime=0.2), Listener(), Listener()
+    hub.subscribe("k", old)
+    for version in range(1, 15):
+        hub.dispatch("k", version)
+    hub.subscribe("k", young)
+    hub.unsubscribe("k", old)
+    await until_has(young, 14)
+    for version in range(20, 25):
+        hub.dispatch("k", version)
+    await until_has(young, 24)
+    assert young.versions[-5:] == [20, 21, 22, 23, 24]
+
+
+async def test_channel_of_an_unknown_key_goes_with_its_last_stream_and_that_of_a_known_one_stays() -> None:
+    hub, one, two = hub_of(), Listener(), Listener()
+    hub.subscribe("unknown", one)
+    hub.subscribe("unknown", two)
+    hub.unsubscribe("unknown", one)
+    assert hub.count("unknown") == 1
+    hub.unsubscribe("unknown", two)
+    hub.unsubscribe("unknown", two)
+    assert not hub._channels
+    hub.dispatch("known", 1)
+    hub.subscribe("known", one)
+    hub.unsubscribe("known", one)
+    assert hub.knows("known")
+    assert hub.open == 0
+
+
+async def test_end_reaches_every_stream() -> None:
+    hub = hub_of()
+    listeners = [Listener() for _ in range(SLICE + 1)]
+    for number, listener in enumerate(listeners):
+        hub.subscribe(f"key-{number % 7}", listener)
+    await hub.end_all(clean=True)
+    assert all(listener.ended is True for listener in listeners)

@@ -1,0 +1,109 @@
+"""Several processes on one port: one answer for all, one address, and deaths that cost nobody a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from publisher.messages import now
+from tests.servers import NatsServer
+from tests.stream_server.raw import (
+    Announcer,
+    Answer,
+    CutError,
+    Program,
+    is_alive,
+    open_stream,
+    program,
+    send,
+    until,
+)
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def announcer(nats_server: NatsServer) -> Announcer:
+    announcer = Announcer(nats_server)
+    await announcer.create()
+    return announcer
+
+
+@pytest_asyncio.fixture
+async def server(announcer: Announcer, tmp_path: Path) -> AsyncIterator[Program]:
+    with program(tmp_path, nats_url=announcer.server.url, workers=2, drain=1, edge="false") as server:
+        await server.started()
+        await until(lambda: len(server.logged("all newest versions are read")) == 2, "the workers' readings")
+        yield server
+
+
+async def figure(url: str, name: str) -> float:
+    async with await Answer.to(url, "/metrics") as answer:
+        for line in (await answer.content()).decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+    return 0
+
+
+async def test_both_workers_serve_one_port_and_metrics_are_their_sum(server: Program, announcer: Announcer) -> None:
+    assert len(server.children()) == 2
+    streams = await asyncio.gather(*(open_stream(server.url) for _ in range(40)))
+    version = now()
+    await announcer.announce(version)
+    assert all(seen[-1] == version for seen in await asyncio.gather(*(stream.until(version) for stream in streams)))
+    # Each worker begins one event of its own: both hold streams of this environment.
+    assert [await figure(server.url, "flagstream_events_dispatched_total") for _ in range(6)] == [2.0] * 6
+    assert [await figure(server.url, "flagstream_streams_open") for _ in range(6)] == [40.0] * 6
+    for stream in streams:
+        await stream.close()
+
+
+async def test_killed_worker_is_started_again_and_what_waited_for_it_is_served(
+    server: Program, announcer: Announcer
+) -> None:
+    version = now()
+    await announcer.announce(version)
+    before = server.children()
+    streams = await asyncio.gather(*(open_stream(server.url) for _ in range(40)))
+    send(before[0], signal.SIGKILL)
+    # Opened while one of the two is dead: those in its queue wait for its successor.
+    newcomers = await asyncio.gather(*(open_stream(server.url) for _ in range(40)))
+    opened = await asyncio.gather(*(stream.until(version) for stream in newcomers))
+    assert all(seen[-1] == version for seen in opened)
+    await until(lambda: len(server.children()) == 2 and before[0] not in server.children(), "the restart")
+    announced = version + 1
+    await announcer.announce(announced)
+    ends = await asyncio.gather(*(stream.until(announced) for stream in streams + newcomers), return_exceptions=True)
+    cut = sum(isinstance(end, CutError) for end in ends)
+    assert 0 < cut < 40, "only the dead worker's streams ended"
+    assert all(isinstance(end, CutError) or end[-1] == announced for end in ends if not isinstance(end, Exception))
+    for stream in streams + newcomers:
+        await stream.close()
+    async with await open_stream(server.url) as stream:
+        assert await stream.version() == announced
+
+
+async def test_signal_drains_all_workers_and_ends_with_status_0(server: Program) -> None:
+    workers = server.children()
+    streams = await asyncio.gather(*(open_stream(server.url) for _ in range(20)))
+    server.signal(signal.SIGTERM)
+    for stream in streams:
+        await stream.rest()
+        await stream.close()
+    assert await server.ended() == 0
+    assert not any(is_alive(worker) for worker in workers)
+    assert "Traceback" not in server.process.output()
+
+
+async def test_workers_end_with_a_killed_supervisor_and_streams_end_cleanly(server: Program) -> None:
+    workers = server.children()
+    stream = await open_stream(server.url)
+    server.process.kill()
+    await stream.rest()
+    await stream.close()
+    await until(lambda: not any(is_alive(worker) for worker in workers), "the end of the workers")
