@@ -106,6 +106,7 @@ class Relay:
         self._claiming = asyncio.Lock()
         self._marking = asyncio.Lock()
         self._wait = 0.0
+        self._database_fails = False
 
     def push(self, versions: Mapping[str, int]) -> None:
         """Publish these environments now; called after the commit that claimed them for this relay."""
@@ -212,6 +213,7 @@ class Relay:
                 self._count_database_error(error)
                 self._wait = min(max(FIRST_WAIT, self._wait * 2), LONGEST_WAIT)
             else:
+                self._database_fails = False
                 if self._idle.is_set():
                     self._wait = 0.0
             sign = self._returned if self._wait else self._look
@@ -275,4 +277,6 @@ class Relay:
 
     def _count_database_error(self, error: Exception) -> None:
         self.counters.database_errors += 1
-        logger.warning("the relay's database call failed, trying on", error=type(error).__name__)
+        if not self._database_fails:
+            self._database_fails = True
+            logger.warning("the relay cannot reach the database, trying on", error=type(error).__name__)

@@ -49,6 +49,11 @@ STALL: Final = 5.0
 READINGS: Final = 5
 """Times that a copy of the stream which lags behind its leader is read again."""
 
+NO_RESPONDERS: Final = "503"
+RETRIES: Final = 40
+RETRY: Final = 0.025
+"""Seconds between two tries to reach a consumer that was just made."""
+
 NANOSECONDS: Final = 1_000_000_000
 ABANDONED: Final = 30 * NANOSECONDS
 ACK_PREFIX: Final = "$JS.ACK."
@@ -128,6 +133,7 @@ class _Reading:
     last_sequence: int = 0
     invalid: int = 0
     received: int = 0
+    retries: int = 0
     pending: int = 0
     turn: asyncio.Future[None] = field(default_factory=asyncio.Future)
 
@@ -156,12 +162,15 @@ class _Reading:
             self.sequences[key] = sequence
 
     def _end(self, message: Msg) -> None:
-        """Take a status in place of a message: nothing left (404, 408), or the consumer is gone (409, 503)."""
+        """Take a status in place of a message: nothing left (404, 408), nobody there (503), or cut short (409)."""
         if self.turn.done():
             return
         status = (message.headers or {}).get("Status", "")
         if status in {"404", "408"}:
             self.pending = 0
+            self.turn.set_result(None)
+        elif status == NO_RESPONDERS and self.retries < RETRIES:
+            self.retries += 1
             self.turn.set_result(None)
         else:
             self.turn.set_exception(JetStreamError(int(status or 0), "the reading was cut short"))
@@ -198,6 +207,7 @@ async def _read_subjects(client: Client) -> _Reading:
                 client,
                 f"CONSUMER.CREATE.{STREAM}.{name}",
                 {"stream_name": STREAM, "action": "create", "config": config},
+                timeout=STALL,
             )
         )
         reading.pending = int(created["num_pending"])
@@ -206,7 +216,10 @@ async def _read_subjects(client: Client) -> _Reading:
             reading.received = 0
             request = msgspec.json.encode({"batch": BATCH, "no_wait": True})
             await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}", request, reply=inbox)
+            retries = reading.retries
             await _turn(reading)
+            if reading.retries > retries:
+                await asyncio.sleep(RETRY)  # a cluster answers before all its nodes know of the new consumer
         return reading
     finally:
         # A connection that is gone leaves nothing to take back; the consumer goes by itself.

@@ -24,8 +24,8 @@ __all__ = [
     "stream_info",
 ]
 
-TIMEOUT: Final = 5.0
-"""Seconds that a JetStream API call may take."""
+TIMEOUT: Final = 2.0
+"""Seconds that a JetStream API call may take; one that a failing leader swallowed is asked again soon."""
 
 STREAM_NOT_FOUND: Final = 10059
 NO_MESSAGE: Final = 10037

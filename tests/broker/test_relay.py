@@ -13,10 +13,11 @@ from publisher import messages, outbox
 from publisher.database import Database
 from publisher.messages import broker
 from publisher.messages.jetstream import call
-from publisher.models import Announcement, Change
+from publisher.models import Announcement, Base, Change
 from publisher.reconcile import Reconciler
+from publisher.relay import DATABASE_ERRORS
 from tests.broker.conftest import Link, Publishing, linked, opened, publishing, rows, settled, until
-from tests.servers import NatsServer
+from tests.servers import NatsServer, PostgresServer
 
 pytestmark = pytest.mark.asyncio
 
@@ -224,3 +225,38 @@ async def test_a_relay_stops_in_time_while_nats_is_away(nats_server: NatsServer,
     async with publishing(nats_server.url, database) as publisher:
         publisher.relay.push(versions)
     assert await rows(database) == {"e": (versions["e"], 0)}
+
+
+async def test_relay_and_comparison_outlive_a_database_that_goes_away(nats_server: NatsServer, link: Link) -> None:
+    server = PostgresServer().start()
+    try:
+        async with opened(server.create_database()) as database:
+            async with database.write() as session:
+                await (await session.connection()).run_sync(Base.metadata.create_all)
+            async with publishing(nats_server.url, database, interval=0.1) as publisher:
+                await change(database, "e")
+                publisher.relay.wake()
+                await until(lambda: agrees(database, link), "the announcement")
+                server.process.kill()
+                publisher.relay.wake()
+                await until(lambda: truth(publisher.relay.counters.database_errors > 0), "the first error")
+                await until(lambda: truth(publisher.reconciler.fault != ""), "the comparison's failure")
+                server.process.start()
+                await until(lambda: is_written(database, "f"), "the database's return")
+                publisher.relay.wake()
+                await until(lambda: agrees(database, link), "the announcement after it")
+                await until(lambda: truth(publisher.reconciler.fault == ""), "the next comparison")
+    finally:
+        server.stop()
+
+
+async def truth(value: bool) -> bool:
+    return value
+
+
+async def is_written(database: Database, key: str) -> bool:
+    try:
+        await change(database, key)
+    except DATABASE_ERRORS:
+        return False
+    return True
