@@ -59,7 +59,7 @@ def create_app(settings: PublisherSettings, *, on_death: Callable[[], None] | No
     sessions = Sessions(store, settings)
     guard = Guard(store, settings.admin_token.get_secret_value(), sessions)
     foreign, evaluations = ForeignChanges(store), Evaluations(store)
-    health = Health(database, metrics, announcing.connected)
+    health = Health(database, metrics, announcing.connected, announcing.fault)
     operations = _operations(settings, announcing, foreign, evaluations)
 
     @asynccontextmanager

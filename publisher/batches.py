@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 __all__ = ["Batches"]
@@ -43,16 +43,20 @@ class Batches(Generic[Item, Result]):
                 while self._waiting:
                     await self._write_some()
         finally:
-            for _, future in self._waiting:
-                future.cancel()
+            self._refuse(self._waiting)
+
+    @staticmethod
+    def _refuse(items: Iterable[tuple[Item, asyncio.Future[Result]]]) -> None:
+        for _, future in items:
+            if not future.done():
+                future.set_exception(ConnectionAbortedError("the process stops"))
 
     async def _write_some(self) -> None:
         taken = [self._waiting.popleft() for _ in range(min(LARGEST, len(self._waiting)))]
         try:
             results = await self._write([item for item, _ in taken])
         except asyncio.CancelledError:
-            for _, future in taken:
-                future.cancel()
+            self._refuse(taken)
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait for it, not to this loop
             for _, future in taken:

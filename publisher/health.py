@@ -35,6 +35,7 @@ class Health:
     database: Database
     metrics: Metrics
     connected: Callable[[], bool]
+    fault: Callable[[], str]
     draining: bool = False
 
     def drain(self) -> None:
@@ -61,9 +62,14 @@ class Health:
         content = {
             "status": "ok" if ready else "draining" if self.draining else "not ready",
             "database": database,
-            "nats": "ok" if self.connected() else "away; changes wait in the outbox",
+            "nats": self._nats(),
         }
         return JSONResponse(content, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+
+    def _nats(self) -> str:
+        if not self.connected():
+            return "away; changes wait in the outbox"
+        return self.fault() or "ok"
 
     async def _database(self) -> str:
         try:

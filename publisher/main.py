@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from flagstream import logs
+from publisher import migrations
 from publisher.app import create_app
+from publisher.database import Database
 from publisher.settings import PublisherSettings
 
 __all__ = ["run", "serve"]
 
 BACKLOG = 2048
 
+PATIENCE = 15.0
+"""Seconds that a starting process waits for PostgreSQL."""
+
 
 def run(settings: PublisherSettings) -> None:
     """Serve until SIGTERM or SIGINT; exits with a status other than 0 when it had to stop for another reason."""
     logs.configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
+    asyncio.run(_prepare(settings))
     with _listen(settings) as listener:
         if settings.workers > 1:
             from publisher.workers import supervise  # noqa: PLC0415 - it starts processes that import this module
@@ -32,6 +41,27 @@ def run(settings: PublisherSettings) -> None:
             status = serve(settings, listener)
     if status:
         sys.exit(status)
+
+
+async def _prepare(settings: PublisherSettings) -> None:
+    """Migrate the database before anything listens; wait a little for a database that starts at the same time."""
+    logger = logs.get_logger(__name__)
+    database = Database(settings.database_url)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while True:
+            try:
+                return await migrations.upgrade(database)
+            except migrations.SchemaTooNewError as error:
+                sys.exit(f"publisher: {error}")
+            except (SQLAlchemyError, OSError) as error:
+                reason = str(error).splitlines()[0]
+                if settings.database_url.startswith("sqlite:") or time.monotonic() > deadline:
+                    sys.exit(f"publisher: the database of database_url cannot be used: {reason}")
+                logger.warning("database cannot be reached, trying on", reason=reason)
+                await asyncio.sleep(1)
+    finally:
+        await database.close()
 
 
 def _listen(settings: PublisherSettings) -> socket.socket:

@@ -75,10 +75,8 @@ async def _run(operation: Operation, call: Call, guard: Guard) -> Response:
         return await operation.handler(call)
     except ClientDisconnect:
         return Response(None, 400)  # nobody reads it
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a request must not take others with it; faults of ours are logged
         problem = problems.problem_of(error)
-        if problem is None:
-            raise  # a fault of ours: the server logs it and answers 500
         return _detail(problem) if operation.details else problems.answer(problem)
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -45,6 +44,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too-large": (413, "The body is larger than the server takes."),
     "media-type": (415, "The body is not declared as JSON."),
     "invalid": (422, "Fields have values that cannot be."),
+    "internal": (500, "A fault of the server; its log says what."),
     "unavailable": (503, "The database cannot be reached; nothing was changed, or the outcome is unknown."),
 }
 """Every problem of the API: code, status, meaning."""
@@ -112,8 +112,8 @@ def _problem(code: str, detail: str, **more: Any) -> Problem:
     )
 
 
-def problem_of(error: Exception) -> Problem | None:
-    """Return the problem document of an error, None when it is a fault of ours."""
+def problem_of(error: Exception) -> Problem:
+    """Return the problem document of an error; what is not expected is a fault of ours, and logged whole."""
     if isinstance(error, StaleError):
         return _problem("stale" if error.by_header else "stale-version", str(error), current=error.current)
     if isinstance(error, PublisherError):
@@ -123,11 +123,12 @@ def problem_of(error: Exception) -> Problem | None:
         elif isinstance(error, DuplicateError):
             faults = [Fault(error.field, str(error))]
         return _problem(_CODE_OF[type(error)], str(error), errors=[FieldError(f.field, f.message) for f in faults])
-    if isinstance(error, SQLAlchemyError | OSError | asyncio.CancelledError):
+    if isinstance(error, SQLAlchemyError | OSError):
         # The driver's text would tell strangers about the database; the log gets it, in one line.
         _logger.error("database failed", error=f"{type(error).__name__}: {error}".splitlines()[0])
         return _problem("unavailable", "the database cannot be reached now; try again in a moment")
-    return None
+    _logger.error("fault while answering", exc_info=error)
+    return _problem("internal", "something went wrong on our side; nothing is known of the outcome")
 
 
 def answer(problem: Problem) -> Response:

@@ -11,9 +11,10 @@ import pytest
 from tests.publisher.api.serving import Api
 
 STATE = "/api/environments/dev/features/checkout"
+HEAD = f"PATCH {STATE} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer admin-token-of-a-test\r\n"
 JSON = {"Content-Type": "application/json"}
 
-# (method, path, body, field, message)
+# Each line: method, path, body; the field that is named, what is said of it.
 FIELDS: list[tuple[str, str, Any, str, str]] = [
     ("PATCH", STATE, {"enabled": "yes"}, "enabled", "must be true or false"),
     ("PATCH", STATE, {"enabled": 1}, "enabled", "must be true or false"),
@@ -162,8 +163,7 @@ async def test_a_body_above_the_limit_is_413_declared_or_chunked(sqlite_api: Api
 async def test_a_body_without_end_is_refused_before_its_end(sqlite_api: Api) -> None:
     host, _, port = sqlite_api.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    head = "PATCH {} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer admin-token-of-a-test\r\nTransfer-Encoding: chunked\r\n\r\n"
-    writer.write(head.format(STATE).encode())
+    writer.write(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
     piece = b"400\r\n" + b"[" * 1024 + b"\r\n"
     for _ in range(80):
         writer.write(piece)
@@ -177,8 +177,7 @@ async def test_a_caller_who_hangs_up_in_the_middle_of_a_body_does_no_harm(sqlite
     before = await sqlite_api.everything()
     host, _, port = sqlite_api.url.removeprefix("http://").partition(":")
     _, writer = await asyncio.open_connection(host, int(port))
-    head = f"PATCH {STATE} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer admin-token-of-a-test\r\nContent-Length: 50\r\n\r\n"
-    writer.write(head.encode() + b'{"value": ')
+    writer.write(f'{HEAD}Content-Length: 50\r\n\r\n{{"value": '.encode())
     await writer.drain()
     writer.close()
     await writer.wait_closed()

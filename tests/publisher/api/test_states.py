@@ -176,12 +176,12 @@ async def test_nothing_is_left_of_a_transaction_that_fails_at_its_end(api: Api) 
     await api.demo()
     before = await counts(api)
 
-    class Failure(Exception):
-        pass
-
-    with pytest.raises(Failure):
+    async def fail_at_the_end() -> None:
         async with api.store.change("somebody") as change:
             await states.set_state(change, "dev", "checkout", value="lost")
-            raise Failure
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        await fail_at_the_end()
     assert await counts(api) == before
     assert (await api("GET", PATH, 200)).json()["value"] == "a"
