@@ -54,7 +54,13 @@ def path(tmp_path: Path, nats_server: NatsServer) -> Iterator[Stack]:
         tmp_path, nats_url=nats_server.url, database_url=f"sqlite:///{tmp_path}/db", workers=1
     ).start()
     streams = stream_server(
-        tmp_path, nats_url=nats_server.url, upstream_url=management.url, lifetime=3, join_window=0.5, heartbeat=1, drain=1
+        tmp_path,
+        nats_url=nats_server.url,
+        upstream_url=management.url,
+        lifetime=3,
+        join_window=0.5,
+        heartbeat=1,
+        drain=1,
     ).start()
     whole = Stack(management, streams)
     yield whole
