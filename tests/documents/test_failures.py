@@ -60,7 +60,7 @@ async def test_upstream_that_hangs_costs_its_timeout_once(upstream: Upstream) ->
         gate.set()
 
 
-async def test_no_document_anywhere_is_a_clear_error(upstream: Upstream) -> None:
+async def test_no_document_anywhere_is_a_clear_error() -> None:
     nowhere = Upstream(port=free_port())
     async with documents(nowhere) as setup:
         answers = await asyncio.gather(*(setup.flags() for _ in range(20)))

@@ -65,9 +65,8 @@ async def test_names_in_redis_do_not_tell_keys(layer: RedisLayer, redis_server: 
     await layer.put(DocumentKey("flags", SERVER_KEY), Document(NOW, NOW, CLIENT_KEY, b"1"))
     async with Redis.from_url(redis_server.url) as redis:
         (name,) = await redis.keys("*")
-        assert name.startswith(b"flagstream:")
-        assert SERVER_KEY.encode() not in name
-        assert 0 < await redis.ttl(name)
+        assert SERVER_KEY not in str(name)
+        assert await redis.ttl(name) > 0
 
 
 async def test_second_host_finds_the_document_in_redis(upstream: Upstream, redis_server: RedisServer) -> None:

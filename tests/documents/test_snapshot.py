@@ -56,7 +56,7 @@ async def test_kill_loses_little_because_it_is_written_while_running(upstream: U
         await setup.flags()
 
         async def until_written() -> None:
-            while not (tmp_path / FILE).exists() or not _rows(tmp_path, "documents"):
+            while not _rows(tmp_path, "documents"):
                 await asyncio.sleep(0.02)
 
         await asyncio.wait_for(until_written(), 10)
@@ -92,15 +92,9 @@ async def test_workers_that_write_at_once_do_not_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["garbage", "middle"])
 async def test_damaged_file_is_moved_aside_and_begun_anew(upstream: Upstream, tmp_path: Path, damage: str) -> None:
-    file = tmp_path / FILE
-    if damage == "garbage":
-        file.write_bytes(b"this is not a database" * 500)
-    else:
-        async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
-            await setup.flags()
-        content = bytearray(file.read_bytes())
-        content[100:] = b"\xff" * (len(content) - 100)
-        file.write_bytes(bytes(content))
+    async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
+        await setup.flags()
+    _damage(tmp_path / FILE, keep=100 if damage == "middle" else 0)
     async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
         setup.versions.advance(CLIENT_KEY, NOW)
         assert value(await setup.flags()) == "a"
@@ -110,10 +104,9 @@ async def test_damaged_file_is_moved_aside_and_begun_anew(upstream: Upstream, tm
     await after.stop()
 
 
-async def test_disk_that_fails_costs_no_answer(upstream: Upstream, tmp_path: Path) -> None:
-    in_the_way = tmp_path / "file"
-    in_the_way.write_text("")
-    async with documents(upstream, snapshot_dir=str(in_the_way)) as setup:
+async def test_disk_that_fails_costs_no_answer(upstream: Upstream) -> None:
+    folder = f"{__file__}/folder"  # below a file, so it cannot be made
+    async with documents(upstream, snapshot_dir=folder) as setup:
         assert value(await setup.flags()) == "a"
     assert setup.sample("snapshot_failures_total") >= 1
 
@@ -142,3 +135,8 @@ def _rows(folder: Path, table: str) -> int:
             return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a name of ours
         except sqlite3.OperationalError:
             return 0
+
+
+def _damage(file: Path, keep: int) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:keep] + b"\xff" * (len(content) - keep))

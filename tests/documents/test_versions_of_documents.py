@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from publisher.messages import now
+from stream_server.documents import cache
 from tests.documents.upstream import CLIENT_KEY, NOW, SERVER_KEY, Setup, value, version
 
 pytestmark = pytest.mark.asyncio
@@ -111,3 +112,32 @@ async def test_environment_that_nobody_announced_is_fetched_again_after_a_second
 
     await asyncio.wait_for(until_it_is_new(), 5)
     assert len(setup.upstream.asked) == 2
+
+
+async def test_change_that_was_never_announced_is_found_behind_the_answers(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CHECKED_FOR", 0.01)
+    setup.versions.advance(CLIENT_KEY, NOW)
+    assert value(await setup.flags()) == "a"
+    setup.upstream.value = "b"
+
+    async def until_it_is_new() -> None:
+        while value(await setup.flags()) != "b":
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(until_it_is_new(), 5)
+    assert setup.count("upstream") == 1  # every other request was a hit
+
+
+async def test_key_that_was_deleted_is_found_behind_the_answers(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CHECKED_FOR", 0.01)
+    setup.versions.advance(CLIENT_KEY, NOW)
+    await setup.flags()
+    setup.upstream.status = 401
+
+    async def until_it_is_refused() -> None:
+        while (await setup.flags()).status_code != 401:
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(until_it_is_refused(), 5)

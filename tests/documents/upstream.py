@@ -44,7 +44,13 @@ async def serving(app: Any, port: int = 0) -> AsyncIterator[int]:
     try:
         yield listener.getsockname()[1]
     finally:
-        await server.shutdown(sockets=[listener])
+        for each in server.servers:
+            each.close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+        async with asyncio.timeout(5):
+            while server.server_state.connections or server.server_state.tasks:
+                await asyncio.sleep(0.002)
         listener.close()
 
 
@@ -135,6 +141,7 @@ class Setup:
     versions: SharedVersions
     registry: CollectorRegistry
     documents: Documents
+    app: Starlette
 
     async def flags(self, query: str = "", key: str = CLIENT_KEY, **headers: str) -> httpx.Response:
         return await self.client.get(f"/api/v1/flags/{query}", headers={"X-Environment-Key": key, **headers})
@@ -158,7 +165,7 @@ def version(response: httpx.Response) -> int:
 
 
 def is_stale(response: httpx.Response) -> bool:
-    return response.headers.get("X-Flagstream-Stale") == "1"
+    return bool(response.headers.get("X-Flagstream-Stale") == "1")
 
 
 @asynccontextmanager
@@ -177,7 +184,9 @@ async def documents(
     app.router.redirect_slashes = False
     try:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://stream", timeout=20, verify=False) as client:
-            yield Setup(client, upstream, versions, registry, served)
+        # No TLS is spoken, and reading certificates takes a tenth of a second a test.
+        base = "http://stream"
+        async with httpx.AsyncClient(transport=transport, base_url=base, timeout=20, verify=False) as client:  # noqa: S501 - see above
+            yield Setup(client, upstream, versions, registry, served, app)
     finally:
         await served.stop()
