@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,10 +44,7 @@ class Pages:
         del request
         async with self._store.read() as session:
             found = await projects.listed(session, limit=MOST_PROJECTS)
-            features, kept = [
-                dict((await session.execute(select(row.project_id, func.count()).group_by(row.project_id))).tuples())
-                for row in (FeatureRow, EnvironmentRow)
-            ]
+            features, kept = await _counts(session, FeatureRow), await _counts(session, EnvironmentRow)
         content = [(project, features.get(project.id, 0), kept.get(project.id, 0)) for project in found]
         content.sort(key=lambda each: each[0].name.lower())
         return self._renderer.page("projects.html", projects=content, actor=actor)
@@ -116,12 +113,18 @@ class Pages:
             actor=actor,
         )
 
-    async def _project(self, session: Any, request: Request) -> tuple[Project, list[Environment]]:
+    async def _project(self, session: AsyncSession, request: Request) -> tuple[Project, list[Environment]]:
         number = _number(request.path_params["project"])
         if number is None:
             raise NotFoundError("project", str(request.path_params["project"])[:20])
         project = await projects.get(session, number)
         return project, await environments.listed(session, number, limit=MOST_ENVIRONMENTS)
+
+
+async def _counts(session: AsyncSession, row: type[FeatureRow | EnvironmentRow]) -> dict[int, int]:
+    """Return how many rows each project has."""
+    found = await session.execute(select(row.project_id, func.count()).group_by(row.project_id))
+    return dict(found.tuples().all())
 
 
 _FILTERS = ("project", "environment", "feature", "actor", "action", "pushed")

@@ -22,7 +22,7 @@ from publisher.errors import NotFoundError
 from publisher.settings import PublisherSettings
 from publisher.store import Store
 
-__all__ = ["page_or", "routes"]
+__all__ = ["fault_page", "page_or", "routes"]
 
 _log = get_logger(__name__)
 
@@ -85,6 +85,18 @@ def page_or(otherwise: Handler, settings: PublisherSettings) -> Handler:
         text = "There is no page at this address. It may have moved, or the address is not complete."
         title = "Not found" if error.status_code == HTTPStatus.NOT_FOUND else error.detail
         return renderer.page("error.html", status=error.status_code, title=title, text=text, actor=None)
+
+    return handle
+
+
+def fault_page(settings: PublisherSettings) -> Handler:
+    """Return the handler of faults of ours; the server logs them."""
+    renderer = Renderer(settings.public_stream_url)
+
+    async def handle(request: Request, error: Exception) -> Response:
+        del request, error
+        text = "Something went wrong on our side, and the log says what. Nothing was changed by looking at this page."
+        return renderer.page("error.html", status=500, title="Out of order", text=text, actor=None)
 
     return handle
 

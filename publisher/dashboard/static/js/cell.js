@@ -13,6 +13,7 @@ export class Cell {
   #flight = false;
   #later = null;
   #clicks = [];
+  #undone = null; // a wish that failed, while the note about it stands
   #page;
 
   /** `page`: {clicks, editor, recover(key)}. */
@@ -49,6 +50,7 @@ export class Cell {
       return false;
     }
     if (state.updated_at <= this.state.updated_at) return false;
+    if (this.#undone && Object.entries(this.#undone).every(([name, value]) => same(value, state[name]))) this.note(null);
     const differs = state.enabled !== this.state.enabled || !same(state.value, this.state.value);
     this.state = state;
     this.render();
@@ -114,6 +116,7 @@ export class Cell {
   }
 
   async #refused(refusal, wish) {
+    this.#undone = wish;
     const again = { label: "Try again", act: () => this.change(wish) };
     switch (refusal.kind) {
       case "stale":
@@ -166,7 +169,10 @@ export class Cell {
   /** Say something under the cell, or nothing any more. */
   note(text, actions = []) {
     this.element.querySelector(".note")?.remove();
-    if (!text) return;
+    if (!text) {
+      this.#undone = null;
+      return;
+    }
     const note = document.createElement("div");
     note.className = "note";
     note.setAttribute("role", "alert");
@@ -191,7 +197,7 @@ export class Cell {
     this.switch.setAttribute("aria-checked", String(enabled));
     const text = shown(value);
     const place = this.value.querySelector("bdi");
-    if (place.textContent !== text) place.textContent = text;
+    place.textContent = value === null ? "none" : text;
     this.value.dataset.kind = kindOf(value);
     this.value.title = text.length > 18 ? text : "";
     this.value.setAttribute("aria-label", `Value of ${this.title}: ${text}`);

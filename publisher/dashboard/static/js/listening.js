@@ -117,7 +117,7 @@ export class Listening {
       const rest = live ? `${live} still live. ` : "";
       this.#onState(`The stream server does not answer. ${rest}Trying again by itself.`, false);
     } else if (count("connecting") && !live) this.#onState("Connecting…", true);
-    else if (live === total) this.#onState(total === 1 ? "Listening." : `Listening to all ${total} environments.`, true);
-    else this.#onState(`Listening to ${live} of ${total} environments. Press “Not live” for another one.`, true);
+    else if (live === total) this.#onState(total === 1 ? "Listening." : `Listening to ${total} environments.`, true);
+    else this.#onState(`Listening to ${live} of ${total} environments. Press “Not live” to swap.`, true);
   }
 }

@@ -39,6 +39,21 @@ serverClock.start(({ error }) => {
   document.getElementById("clock").textContent = `to ±${error.toFixed(1)} ms`;
 });
 
+// The panel can be put away; this browser remembers.
+const shows = document.getElementById("show-live");
+const hides = document.getElementById("hide-live");
+
+function showPanel(visible) {
+  document.getElementById("with-side").classList.toggle("side-hidden", !visible);
+  shows.hidden = visible;
+  for (const button of [shows, hides]) button.setAttribute("aria-expanded", String(visible));
+  localStorage.setItem("flagstream.live-panel", visible ? "shown" : "hidden");
+}
+
+showPanel(localStorage.getItem("flagstream.live-panel") !== "hidden");
+hides.addEventListener("click", () => (showPanel(false), shows.focus()));
+shows.addEventListener("click", () => (showPanel(true), hides.focus()));
+
 // Renaming, describing and deleting features.
 const edit = document.querySelector("#edit-feature form");
 const remove = document.querySelector("#delete-feature form");

@@ -22,7 +22,7 @@ export function watchStreams(environments) {
     }
     setTimeout(ask, EVERY);
   }
-  ask();
+  setTimeout(ask, 400); // by then this page's own streams are open, and count
 }
 
 function show(place, count) {

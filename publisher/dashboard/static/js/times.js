@@ -2,7 +2,10 @@
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
-const absolute = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const DAY = { day: "numeric", month: "short" };
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const absolute = new Intl.DateTimeFormat("en-GB", { ...DAY, ...TIME });
+const longAgo = new Intl.DateTimeFormat("en-GB", { ...DAY, year: "numeric" });
 
 export function ago(date, now = Date.now()) {
   let amount = (date - now) / 1000;
@@ -17,9 +20,10 @@ function show(element) {
   const date = new Date(element.dateTime);
   const exact = document.createElement("span");
   exact.className = "absolute";
-  exact.textContent = absolute.format(date);
+  const thisYear = date.getFullYear() === new Date().getFullYear();
+  exact.textContent = (thisYear ? absolute : longAgo).format(date);
   element.replaceChildren(ago(date), " ", exact);
-  element.title = element.dateTime;
+  element.title = date.toString();
 }
 
 export function showTimes() {
