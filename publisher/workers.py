@@ -116,7 +116,8 @@ class Supervisor:
             if worker.exitcode is None:
                 worker.kill()
                 worker.join()
-            status = status or int(worker.exitcode != 0)
+            # One that was still starting dies of the signal itself; it had nothing to finish.
+            status = status or int(worker.exitcode not in {0, -signal.SIGTERM})
         return status
 
 

@@ -74,7 +74,10 @@ async def test_identities_get_the_same_flags_and_their_traits_back(sqlite_api: A
     path = "/api/v1/identities/"
     found = (await sqlite_api("GET", path, 200, headers=KEY, params={"identifier": "ü@x"})).json()
     assert found == {"identifier": "ü@x", "flags": flags, "traits": []}
-    traits = [{"trait_key": "plan", "trait_value": "free"}, {"trait_key": "age", "trait_value": 7}]
+    traits: list[dict[str, Any]] = [
+        {"trait_key": "plan", "trait_value": "free"},
+        {"trait_key": "age", "trait_value": 7},
+    ]
     body = {"identifier": "u", "traits": [{**each, "transient": False} for each in traits], "transient": False}
     assert (await sqlite_api("POST", path, 200, headers=KEY, json=body)).json() == {
         "identifier": "u",

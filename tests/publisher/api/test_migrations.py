@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -60,8 +59,7 @@ async def test_migrations_make_the_tables_that_the_models_describe(database_url:
     await database.close()
 
 
-@pytest.mark.asyncio
-async def test_processes_that_start_at_once_migrate_once(database_url: str) -> None:
+def test_processes_that_start_at_once_migrate_once(database_url: str) -> None:
     started = [
         subprocess.Popen(
             [sys.executable, "-c", UPGRADE, database_url],
@@ -80,7 +78,7 @@ async def test_processes_that_start_at_once_migrate_once(database_url: str) -> N
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in started:
-        _, errors = await asyncio.to_thread(process.communicate)
+        _, errors = process.communicate()
         assert process.returncode == 0, errors
 
 
