@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +70,7 @@ class Upstream:
     keys: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    delay: Callable[[], float] = lambda: 0.0
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -93,9 +94,10 @@ class Upstream:
         self.keys.append(request.headers["X-Environment-Key"])
         if request.method == "POST":
             self.bodies.append(await request.json())
-        gate = self.gate
+        gate, delay = self.gate, self.delay()
         self.arrived.release()
         await gate.wait()
+        await asyncio.sleep(delay)
         if raw is not None:
             return Response(raw, status, headers)
         content = document if status == 200 else {"detail": "Invalid or missing Environment key"}
