@@ -190,22 +190,26 @@ async def mark(database: Database, session: AsyncSession, held: Mapping[str, int
     )
 
 
-async def unannounce(session: AsyncSession, behind: Mapping[str, tuple[int, int]]) -> int:
-    """Make rows wait again whose announcement the broker has lost; return how many.
+async def unannounce(session: AsyncSession, behind: Mapping[str, tuple[int, int]]) -> None:
+    """Make rows wait again whose announcement the broker has lost.
 
     `behind` maps key to (version that the row had, version that the broker holds). A row that has moved on since is
     left alone.
     """
     if not behind:
-        return 0
+        return
+    held: BindParameter[int] = bindparam("held", type_=BigInteger)
     connection = await session.connection()
-    for key, (version, held) in sorted(behind.items()):
-        await connection.execute(
-            update(Announcement)
-            .where(Announcement.key == key, Announcement.version == version, Announcement.announced > held)
-            .values(announced=held, claimed_by=null(), claimed_until=null())
+    await connection.execute(
+        update(Announcement)
+        .where(
+            Announcement.key == bindparam("of_key"),
+            Announcement.version == bindparam("was", type_=BigInteger),
+            Announcement.announced > held,
         )
-    return len(behind)
+        .values(announced=held, claimed_by=null(), claimed_until=null()),
+        [{"of_key": key, "was": was, "held": at_broker} for key, (was, at_broker) in sorted(behind.items())],
+    )
 
 
 async def adopt(database: Database, session: AsyncSession, ahead: Mapping[str, int]) -> None:

@@ -31,6 +31,9 @@ __all__ = ["Comparison", "Provisions", "Reconciler", "reconcile"]
 logger = get_logger(__name__)
 
 PAGE: Final = 2000
+WRITTEN: Final = 500
+"""Rows changed in one transaction: SQLite has one writer, and changes must not wait long for us."""
+
 RETRY: Final = 1.0
 """Seconds until a comparison that failed is tried again."""
 
@@ -128,14 +131,13 @@ async def _rows(database: Database) -> dict[str, tuple[int, int]]:
 
 
 async def _mend(database: Database, behind: dict[str, tuple[int, int]], ahead: dict[str, int]) -> None:
-    """Write in small transactions: SQLite has one writer, and changes must not wait for us."""
     lost, found = list(behind.items()), list(ahead.items())
-    for start in range(0, len(lost), PAGE):
+    for start in range(0, len(lost), WRITTEN):
         async with database.write() as session:
-            await outbox.unannounce(session, dict(lost[start : start + PAGE]))
-    for start in range(0, len(found), PAGE):
+            await outbox.unannounce(session, dict(lost[start : start + WRITTEN]))
+    for start in range(0, len(found), WRITTEN):
         async with database.write() as session:
-            await outbox.adopt(database, session, dict(found[start : start + PAGE]))
+            await outbox.adopt(database, session, dict(found[start : start + WRITTEN]))
 
 
 class Reconciler:

@@ -106,7 +106,12 @@ class Publishing:
 
 @contextlib.asynccontextmanager
 async def publishing(
-    url: str, database: Database, *, interval: float = 60.0, clock: Callable[[], int] = messages.now
+    url: str,
+    database: Database,
+    *,
+    interval: float = 60.0,
+    poll_interval: float = 1.0,
+    clock: Callable[[], int] = messages.now,
 ) -> AsyncIterator[Publishing]:
     """Run what a publisher process runs."""
 
@@ -125,7 +130,7 @@ async def publishing(
         [url], name="test", on_connected=on_connected, on_disconnected=on_disconnected, on_error=on_error
     )
     announcer = Announcer(client, clock=clock)
-    relay = Relay(database, announcer, clock=clock)
+    relay = Relay(database, announcer, poll_interval=poll_interval, clock=clock)
     it = Publishing(
         database, client, announcer, relay, Reconciler(database, client, announcer, relay, interval=interval)
     )

@@ -43,7 +43,7 @@ async def agrees(database: Database, link: Link) -> bool:
 async def test_what_a_writer_pushes_is_published_and_marked_and_its_change_dated(
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:
-    async with publishing(nats_server.url, database) as publisher:
+    async with publishing(nats_server.url, database, poll_interval=3600) as publisher:
         await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         versions = await change(database, "e", by=publisher.relay.id)
         async with database.write() as session:
@@ -75,7 +75,7 @@ async def test_rows_that_a_killed_process_left_are_published(
 async def test_wake_publishes_what_the_commit_claimed_without_waiting_for_the_next_look(
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:
-    async with publishing(nats_server.url, database) as publisher:
+    async with publishing(nats_server.url, database, poll_interval=3600) as publisher:
         await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         await change(database, "e", by=publisher.relay.id)
         publisher.relay.wake("e")
