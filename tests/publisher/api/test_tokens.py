@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from publisher.dashboard.sessions import Sessions
 from tests.publisher.api.serving import ADMIN, SSE, Api, serving, settings_for
 
 BAD = [
@@ -65,3 +66,22 @@ async def test_an_empty_admin_token_opens_nothing(tmp_path_factory: pytest.TempP
             await api("GET", "/api/projects", 401, headers={"Authorization": value})
             path = "/sse/environments/dev/queue-change"
             await api("POST", path, 401, json={"updated_at": 1}, headers={"Authorization": value})
+
+
+@pytest.mark.asyncio
+async def test_a_signed_in_browser_may_read_and_needs_a_header_of_its_own_to_write(api: Api) -> None:
+    settings = settings_for(api.store.database.url)
+    cookie = await Sessions(api.store, settings).open(ADMIN)
+    assert cookie is not None
+    port = api.url.rpartition(":")[2]
+    del api.client.headers["Authorization"]
+    signed_in = {"Cookie": f"flagstream_session_{port}={cookie}"}
+    await api("GET", "/api/projects", 200, headers=signed_in)
+    problem = (await api("POST", "/api/projects", 403, json={"name": "forged"}, headers=signed_in)).json()
+    assert problem["detail"] == "a signed-in browser must send the header X-Flagstream-Dashboard: 1"
+    own = {**signed_in, "X-Flagstream-Dashboard": "1"}
+    await api("POST", "/api/projects", 201, json={"name": "meant"}, headers=own)
+    items = (await api("GET", "/api/changes", 200, headers=signed_in)).json()["items"]
+    assert [(item["actor"], item["after"]) for item in items] == [("admin", {"name": "meant"})]
+    # A wrong token beside a good cookie is a wrong token.
+    await api("GET", "/api/projects", 401, headers={**signed_in, "Authorization": "Bearer wrong"})
