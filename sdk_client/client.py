@@ -216,7 +216,7 @@ class FlagClient:
     # What runs in the background.
 
     async def _run(self) -> None:
-        http = self._http or http_client()
+        http = self._http or await http_client()
         try:
             async with asyncio.TaskGroup() as workers:
                 self._workers = workers

@@ -25,10 +25,10 @@ def _ssl_context() -> SSLContext:
     return httpx.create_ssl_context()  # tens of milliseconds and a megabyte: once a process, not once a client
 
 
-def http_client() -> httpx.AsyncClient:
+async def http_client() -> httpx.AsyncClient:
     """Return a client for one `FlagClient`; connections stay open between changes, which may be minutes apart."""
     return httpx.AsyncClient(
-        verify=_ssl_context(),
+        verify=await asyncio.to_thread(_ssl_context),  # reading the authorities would block the user's event loop
         headers={"User-Agent": "flagstream-python"},
         limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=60.0),
     )
