@@ -230,10 +230,14 @@ class Feed:
             self._metrics.feed_lag_seconds.observe(max(now() - version, 0) / 1_000_000)
 
     def _take(self, key: str, version: int) -> bool:
-        """Tell the shared table, then the streams; True when it is news."""
+        """Tell the shared table, then the streams; True when it is news to this process's feed.
+
+        The table comes first: a client that hears of a version here may ask any worker for its document.
+        """
         if is_too_far_ahead(version):
             self._metrics.ignored.labels("ahead").inc()
             log.warning("ignored a version that is too far ahead of this clock", environment=key_id(key))
             return False
-        self._versions.advance(key, version)
-        return self._hub.dispatch(key, version)
+        news = self._versions.advance(key, version)
+        self._hub.dispatch(key, version)
+        return news

@@ -14,7 +14,7 @@ __all__ = ["bind", "url_of", "waiting"]
 
 BACKLOG: Final = 4096
 
-PATIENCE: Final = 3.0
+PATIENCE: Final = 1.5
 """Seconds to wait for the address: workers of a process that was killed hold it for a moment longer."""
 
 LINUX_TCP_INFO_HEAD: Final = struct.Struct("=8B7I")

@@ -92,6 +92,7 @@ class Server(uvicorn.Server):
         await self._wait(self._all_have_asked, NEWCOMERS)
         # Behind an edge, a clean end that comes too early would be replayed to everyone who comes: cut instead.
         await self._hub.end_all(clean=not self._edge)
+        await self._wait_for_ends()
         await self._wait(self._all_answered, LAST_ANSWERS)
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -106,6 +107,14 @@ class Server(uvicorn.Server):
             server.close()
         for listener in sockets:
             listener.close()
+
+    async def _wait_for_ends(self) -> None:
+        """Wait until the streams have ended, as long as some do: tens of thousands take seconds."""
+        seen, since = self._hub.open, time.monotonic()
+        while self._hub.open and time.monotonic() - since < LAST_ANSWERS:
+            await asyncio.sleep(LOOK)
+            if self._hub.open != seen:
+                seen, since = self._hub.open, time.monotonic()
 
     def _all_have_asked(self) -> bool:
         """Tell whether every connection has sent a request: the last accepted ones need a moment for it."""

@@ -24,12 +24,14 @@ async def test_idle_server_stops_at_once_with_status_0_and_nothing_on_its_log(
     await Announcer(nats_server).create()
     with program(tmp_path, nats_url=nats_server.url, drain=30) as server:
         await server.ready()
+        idle = await Answer.to(server.url, "/health/liveness")  # kept alive: no reason to wait
         began = time.monotonic()
         server.signal(sig)
         assert await server.ended() == 0
         assert time.monotonic() - began < 3
         assert "Traceback" not in server.process.output()
         assert server.logged("stopped")
+        await idle.close()
 
 
 async def test_drain_fails_readiness_serves_new_streams_and_ends_all_cleanly_in_time(
@@ -119,8 +121,8 @@ async def test_connections_in_the_accept_queue_are_answered_before_the_socket_cl
 
 
 async def test_address_that_is_taken_is_said_in_one_line_with_status_1(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with program(tmp_path, port=taken.getsockname()[1], nats_url="nats://127.0.0.1:9") as server:
-            assert await server.ended() == 1
-            assert server.logged("cannot listen")
-            assert "Traceback" not in server.process.output()
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, program(tmp_path, port=taken.getsockname()[1], nats_url="nats://127.0.0.1:9") as server:
+        assert await server.ended() == 1
+        assert server.logged("cannot listen")
+        assert "Traceback" not in server.process.output()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from nats.errors import SlowConsumerError
 
 from publisher.messages import COUNTS_SUBJECT, SUBJECTS, CountsReply, CountsRequest, now
 from tests.servers import NatsServer
@@ -126,6 +127,12 @@ async def test_quiet_broker_is_not_read_again(server: Running, announcer: Announ
     before = count(server.parts.metrics.resyncs, "gap")
     await asyncio.sleep(1)  # three more comparisons; there is nothing to await when nothing happens
     assert count(server.parts.metrics.resyncs, "gap") == before
+
+
+async def test_slow_consumer_reads_again(server: Running) -> None:
+    feed = server.parts.feed
+    feed._on_error(SlowConsumerError(subject=SUBJECTS, reply="", sid=1, sub=_live_subscription()))
+    await until(lambda: count(server.parts.metrics.resyncs, "slow consumer") == 1, "the reading")
 
 
 async def test_wiped_broker_never_takes_a_version_back(server: Running, announcer: Announcer) -> None:
