@@ -57,8 +57,8 @@ class Renderer:
 
 
 def shown(value: Any) -> str:
-    """Return a flag's value as JSON in one line, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False)
+    """Return a flag's value as JSON in one line, cut where it is long; the script on the page writes it the same."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 

@@ -22,7 +22,10 @@ export function prepareDialogs() {
     if (target.tagName === "DIALOG") closeFromBackdrop(target);
   });
   for (const form of document.querySelectorAll("dialog form")) prepare(form);
-  if (location.hash === "#new") document.getElementById("new")?.click();
+  if (location.hash === "#new") {
+    history.replaceState(null, "", location.pathname + location.search); // once, not after every reload
+    document.getElementById("new")?.click();
+  }
 }
 
 function closeFromBackdrop(dialog) {

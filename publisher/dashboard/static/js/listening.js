@@ -102,6 +102,7 @@ export class Listening {
     if (stream.state === "waiting") words = `Reconnecting in ${Math.max(1, Math.ceil((stream.retryAt - now()) / 1000))} s`;
     if (button.textContent !== words) button.textContent = words;
     button.dataset.state = stream.state;
+    button.disabled = stream.state === "live" || stream.state === "connecting"; // nothing to press then
     button.title = { off: `Listen to ${name} now`, waiting: "Try now", live: "Changes appear as they happen", connecting: "" }[stream.state];
     this.#summarise();
   }
