@@ -15,7 +15,7 @@ from flagstream.settings import ProgramSettings, load
 from publisher.settings import PublisherSettings
 from stream_server.settings import StreamServerSettings
 from tests.programs import COMMAND, Up, environment
-from tests.servers import NatsServer
+from tests.servers import NatsServer, wait_until
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -75,6 +75,11 @@ def here(up: Up, block: str) -> str:
     return block.replace("http://127.0.0.1:8088", stack["stream"]).replace("http://127.0.0.1:8000", stack["publisher"])
 
 
+def streams_open(up: Up) -> int:
+    key = up.stack["environment"]["key"]
+    return int(up.api("GET", f"/api/streams?environment={key}")["streams"][key])
+
+
 def shell(up: Up, block: str) -> subprocess.CompletedProcess[str]:
     tools = Path(sys.executable).parent
     env = environment(
@@ -99,7 +104,7 @@ def test_the_shell_blocks_do_what_the_walk_through_says(up: Up) -> None:
     env = environment(KEY=up.stack["environment"]["key"], PYTHONUNBUFFERED="1")
     with subprocess.Popen(["bash", "-c", f"exec {watching}"], stdout=subprocess.PIPE, text=True, env=env) as watcher:
         assert watcher.stdout is not None
-        assert "banner" in watcher.stdout.readline(), "it begins with what is"
+        wait_until(lambda: streams_open(up) == 1, "the stream of watch")
         done = shell(up, toggle)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith('banner is off, value "a"')
