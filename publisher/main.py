@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from flagstream import logs
+from flagstream.logs import configure, get_logger
 from publisher import migrations
 from publisher.app import create_app
 from publisher.database import Database
@@ -24,13 +24,16 @@ __all__ = ["run", "serve"]
 
 BACKLOG = 2048
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than clients keep one, or they would send into a closing one."""
+
 PATIENCE = 15.0
 """Seconds that a starting process waits for PostgreSQL."""
 
 
 def run(settings: PublisherSettings) -> None:
     """Serve until SIGTERM or SIGINT; exits with a status other than 0 when it had to stop for another reason."""
-    logs.configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
+    configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
     asyncio.run(_prepare(settings))
     with _listen(settings) as listener:
         if settings.workers > 1:
@@ -45,7 +48,7 @@ def run(settings: PublisherSettings) -> None:
 
 async def _prepare(settings: PublisherSettings) -> None:
     """Migrate the database before anything listens; wait a little for a database that starts at the same time."""
-    logger = logs.get_logger(__name__)
+    logger = get_logger(__name__)
     database = Database(settings.database_url)
     deadline = time.monotonic() + PATIENCE
     try:
@@ -71,7 +74,7 @@ def _listen(settings: PublisherSettings) -> socket.socket:
     except OSError as error:
         sys.exit(f"publisher: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")
     listener.settimeout(0)
-    logs.get_logger(__name__).info("listening", host=settings.host, port=listener.getsockname()[1])
+    get_logger(__name__).info("listening", host=settings.host, port=listener.getsockname()[1])
     return listener
 
 
@@ -100,6 +103,7 @@ def serve(
             server_header=False,
             lifespan="on",
             backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=max(1, round(settings.drain)),
         )
     )

@@ -77,19 +77,32 @@ async def advance(
     `at_least` it is somebody else's: the maximum is kept. With `claim`, the id of a relay, the row belongs to that
     relay from the commit on, so that who wrote publishes at once and others stay away.
     """
+    form = (database.is_sqlite, at_least is not None, claim is not None)
+    statement = _advances.get(form)
+    if statement is None:
+        statement = _advances[form] = _advance(database, foreign=at_least is not None, claimed=claim is not None)
+    moment = clock() if at_least is None else at_least
+    connection = await session.connection()
+    found = await connection.execute(statement, {"of_key": key, "moment": moment, "relay": claim})
+    return int(found.scalar_one())
+
+
+_advances: dict[tuple[bool, bool, bool], Any] = {}
+"""Statements of `advance` by form: building one takes longer than SQLite needs to run it."""
+
+
+def _advance(database: Database, *, foreign: bool, claimed: bool) -> Any:
     row = Announcement.__table__.c
-    if at_least is None:
-        moment = literal(clock(), BigInteger)
-        version = greatest(database, row.version + 1, moment)
-    else:
-        moment = literal(at_least, BigInteger)
-        version = greatest(database, row.version, moment)
-    until = null() if claim is None else seconds_now(database) + LEASE
-    statement = _insert(database).values(key=key, version=moment, announced=0, claimed_by=claim, claimed_until=until)
-    statement = statement.on_conflict_do_update(
-        index_elements=["key"], set_={"version": version, "claimed_by": claim, "claimed_until": until}
+    moment: BindParameter[int] = bindparam("moment", type_=BigInteger)
+    relay: BindParameter[str | None] = bindparam("relay", type_=row.claimed_by.type)
+    version = greatest(database, row.version if foreign else row.version + 1, moment)
+    until = seconds_now(database) + LEASE if claimed else null()
+    statement = _insert(database).values(
+        key=bindparam("of_key"), version=moment, announced=0, claimed_by=relay, claimed_until=until
+    )
+    return statement.on_conflict_do_update(
+        index_elements=["key"], set_={"version": version, "claimed_by": relay, "claimed_until": until}
     ).returning(row.version)
-    return int((await session.execute(statement)).scalar_one())
 
 
 def _insert(database: Database) -> Any:

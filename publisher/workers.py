@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-from flagstream import logs
+from flagstream.logs import configure, get_logger
 from publisher.settings import PublisherSettings
 
 __all__ = ["backoff", "supervise"]
@@ -22,7 +22,7 @@ __all__ = ["backoff", "supervise"]
 STEADY = 10.0
 """Seconds after which a worker counts as well: its next death is waited for as shortly as the first."""
 
-_logger = logs.get_logger(__name__)
+_logger = get_logger(__name__)
 _context = multiprocessing.get_context("spawn")
 
 
@@ -126,7 +126,7 @@ def _work(settings: PublisherSettings, listener: socket.socket, parent: Connecti
     from publisher.main import serve  # noqa: PLC0415 - imported in the worker, after it was started
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes it: the terminal's goes to all of us
-    logs.configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
+    configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
 
     def watch(stop: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
