@@ -27,7 +27,7 @@ from publisher.messages.jetstream import (
     raise_refused,
     stream_info,
 )
-from publisher.provision import Provisioned, StreamUnfitError, provision
+from publisher.provision import Difference, Provisioned, StreamUnfitError, provision
 
 __all__ = ["AheadError", "Announcer", "NotAnnouncedError"]
 
@@ -107,6 +107,7 @@ class Announcer:
         self._known: dict[str, _Known] = {}
         self._checking = asyncio.Lock()
         self.provisioned: Provisioned | None = None
+        self._told: tuple[Difference, ...] = ()
 
     async def announce(self, key: str, version: int) -> int:
         """Bring the broker to `version` of environment `key` at least, and return what it holds by then.
@@ -131,7 +132,19 @@ class Announcer:
                     self.provisioned = await provision(self._client, replicas=self._replicas)
                 except FAILURES as error:
                     raise NotAnnouncedError(str(error) or type(error).__name__) from error
+                self._tell(self.provisioned)
             return self.provisioned
+
+    async def recheck(self) -> Provisioned:
+        """Make the stream or check it, whatever was found before; raises as `provision` does."""
+        self.provisioned = None
+        return await self.provision()
+
+    def _tell(self, found: Provisioned) -> None:
+        for difference in found.differences:
+            if difference not in self._told:
+                logger.warning("the JetStream stream %s differs: %s", STREAM, difference)
+        self._told = found.differences
 
     def learn(self, newest: Newest) -> None:
         """Replace what is remembered of subjects by a reading of the broker."""

@@ -74,7 +74,7 @@ async def provision(client: Client, *, replicas: int = 1) -> Provisioned:
     """Make the stream, or check the one that is there.
 
     Raises `StreamUnfitError` when it cannot be used as it is, and as `jetstream.call` does. Differences that do no
-    harm are logged and returned.
+    harm are returned.
     """
     try:
         found = (await stream_info(client)).config
@@ -91,8 +91,6 @@ async def provision(client: Client, *, replicas: int = 1) -> Provisioned:
     faults = tuple(differences(found, configuration(replicas)))
     if any(fault.fatal for fault in faults):
         raise StreamUnfitError(faults)
-    for fault in faults:
-        logger.warning("the JetStream stream %s differs: %s", STREAM, fault)
     return Provisioned(created=False, differences=faults)
 
 

@@ -41,8 +41,8 @@ RETRY: Final = 1.0
 class Provisions(Protocol):
     """What a comparison needs of the announcer."""
 
-    async def provision(self) -> Provisioned:
-        """Make the stream or check it; raises `NotAnnouncedError`."""
+    async def recheck(self) -> Provisioned:
+        """Make the stream or check it anew; raises `NotAnnouncedError`."""
 
     def learn(self, newest: Newest) -> None:
         """Take over the sequences of a reading."""
@@ -78,7 +78,7 @@ async def reconcile(
 
     Raises `NotAnnouncedError`, `JetStreamError`, `TimeoutError`, nats-py's errors, and what the database raises.
     """
-    await announcer.provision()
+    await announcer.recheck()
     # The rows first: what they call announced was in the broker before it is read, so nothing looks lost that is not.
     rows = await _rows(database)
     newest = await read_newest(client)

@@ -14,6 +14,7 @@ from publisher.database import Database
 from publisher.messages import broker
 from publisher.messages.jetstream import call
 from publisher.models import Announcement, Base, Change
+from publisher.provision import Difference, configuration
 from publisher.reconcile import Reconciler
 from publisher.relay import DATABASE_ERRORS
 from tests.broker.conftest import Link, Publishing, linked, opened, publishing, rows, settled, until
@@ -131,6 +132,38 @@ async def test_a_stream_that_vanishes_while_listeners_hide_it_is_made_again(
         await call(link.client, "STREAM.DELETE.flags")
         publisher.relay.push(await change(database, "f", by=publisher.relay.id))
         await until(lambda: agrees(database, link), "both announcements")
+
+
+async def test_a_stream_that_vanishes_is_made_and_filled_again_though_nothing_changes(
+    nats_server: NatsServer, database: Database, link: Link
+) -> None:
+    async with publishing(nats_server.url, database, interval=0.2, poll_interval=3600) as publisher:
+        await change(database, "e", "f")
+        publisher.relay.wake()
+        await until(lambda: agrees(database, link), "the announcements")
+        await call(link.client, "STREAM.DELETE.flags")
+        await until(lambda: agrees(database, link), "the announcements anew")
+
+
+async def test_a_stream_that_somebody_changes_is_told_once_and_used(
+    nats_server: NatsServer, database: Database, link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with publishing(nats_server.url, database, interval=0.05) as publisher:
+        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
+        await call(link.client, "STREAM.UPDATE.flags", {**configuration(1), "max_msgs_per_subject": 3})
+        await until(lambda: truth(bool(differing(publisher))), "the discovery")
+        first = publisher.reconciler.last
+        await until(lambda: truth(publisher.reconciler.last is not first), "another comparison")
+        versions = await change(database, "e", by=publisher.relay.id)
+        publisher.relay.push(versions)
+        await until(lambda: agrees(database, link), "the announcement")
+    told = [record for record in caplog.records if "max_msgs_per_subject" in record.getMessage()]
+    assert len(told) == 1
+
+
+def differing(publisher: Publishing) -> tuple[Difference, ...]:
+    found = publisher.announcer.provisioned
+    return () if found is None else found.differences
 
 
 async def test_a_row_that_is_older_than_the_broker_is_raised_and_unknown_keys_are_written_down(
