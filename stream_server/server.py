@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -29,14 +28,8 @@ log = get_logger(__name__)
 LOOK: Final = 0.02
 """Seconds between two looks at whether the stop can go on."""
 
-NEWCOMERS: Final = 0.2
-"""Seconds at the end for what waits in the queue to be accepted, and for who was accepted to send a request."""
-
-LAST_ANSWERS: Final = 0.4
-"""Seconds at the end for answers under way."""
-
-LAST_BYTES: Final = 0.2
-"""Seconds at the end for the buffers of clients that read slowly."""
+QUIET: Final = 10
+"""Looks without a change after which the stop goes on all the same."""
 
 
 class Server(uvicorn.Server):
@@ -88,46 +81,37 @@ class Server(uvicorn.Server):
         while self.server_state.tasks and not self._drain.over:
             await self.on_tick(0)  # keeps the Date header right
             await asyncio.sleep(LOOK)
-        await self._close_listeners(sockets or [])
-        await self._wait(self._all_have_asked, NEWCOMERS)
+        listeners = sockets or []
+        await _settled(lambda: sum(waiting(listener) for listener in listeners))
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        await _settled(self._silent)
         # Behind an edge, a clean end that comes too early would be replayed to everyone who comes: cut instead.
         await self._hub.end_all(clean=not self._edge)
-        await self._wait_for_ends()
-        await self._wait(self._all_answered, LAST_ANSWERS)
+        await _settled(lambda: self._hub.open)
+        await _settled(lambda: len(self.server_state.tasks))
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        await self._wait(self._all_gone, LAST_BYTES)
+        await _settled(lambda: len(self.server_state.connections))
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await super().shutdown(sockets)
 
-    async def _close_listeners(self, sockets: list[socket.socket]) -> None:
-        await self._wait(lambda: not any(waiting(listener) for listener in sockets), NEWCOMERS)
-        for server in self.servers:
-            server.close()
-        for listener in sockets:
-            listener.close()
+    def _silent(self) -> int:
+        """Count the connections without a request so far: the last accepted ones need a moment for it."""
+        return sum(getattr(connection, "cycle", self) is None for connection in self.server_state.connections)
 
-    async def _wait_for_ends(self) -> None:
-        """Wait until the streams have ended, as long as some do: tens of thousands take seconds."""
-        seen, since = self._hub.open, time.monotonic()
-        while self._hub.open and time.monotonic() - since < LAST_ANSWERS:
-            await asyncio.sleep(LOOK)
-            if self._hub.open != seen:
-                seen, since = self._hub.open, time.monotonic()
 
-    def _all_have_asked(self) -> bool:
-        """Tell whether every connection has sent a request: the last accepted ones need a moment for it."""
-        return all(getattr(connection, "cycle", self) is not None for connection in self.server_state.connections)
+async def _settled(count: Callable[[], int]) -> None:
+    """Wait until `count` is 0, or has not changed for `QUIET` looks: what still moves is not cut short.
 
-    def _all_answered(self) -> bool:
-        return not self.server_state.tasks
-
-    def _all_gone(self) -> bool:
-        return not self.server_state.connections
-
-    @staticmethod
-    async def _wait(condition: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - uvicorn tells no event
-            await asyncio.sleep(LOOK)
+    Looks are counted, not seconds: a process that gets no CPU for a while has not waited.
+    """
+    before, same = count(), 0
+    while before and same < QUIET:
+        await asyncio.sleep(LOOK)
+        after = count()
+        same = same + 1 if after == before else 0
+        before = after
