@@ -115,3 +115,18 @@ async def test_memory_stays_within_its_bytes(upstream: Upstream) -> None:
         before = len(upstream.asked)
         await setup.flags(key="key-29")
         assert len(upstream.asked) == before
+
+
+async def test_version_that_only_requests_speak_of_waits_for_the_fetch_under_way(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    gate = setup.upstream.hold()
+    first = asyncio.create_task(setup.flags())
+    await setup.upstream.arrived.acquire()
+    others = [asyncio.create_task(setup.flags(f"?v={NOW + ahead}")) for ahead in range(1, 20)]
+    await asyncio.sleep(0.05)
+    assert len(setup.upstream.asked) == 1
+    setup.upstream.version = NOW + 30
+    gate.set()
+    assert version(await first) == NOW
+    assert {version(answer) for answer in await asyncio.gather(*others)} == {NOW + 30}
+    assert len(setup.upstream.asked) == 2

@@ -104,6 +104,21 @@ async def test_damaged_file_is_moved_aside_and_begun_anew(upstream: Upstream, tm
     await after.stop()
 
 
+async def test_worker_that_finds_the_damage_later_keeps_the_fresh_file(tmp_path: Path) -> None:
+    first, second = snapshot(tmp_path), snapshot(tmp_path)
+    _write_garbage(tmp_path / FILE)
+    await asyncio.to_thread(first._move_aside, sqlite3.DatabaseError("malformed"))
+    assert _moved_aside(tmp_path)
+    await first.put(FLAGS, Document(NOW, NOW, CLIENT_KEY, b"kept"))
+    await first._round()
+    await asyncio.to_thread(second._move_aside, sqlite3.DatabaseError("malformed"))
+    found = await second.get(FLAGS)
+    assert found is not None
+    assert found.body == b"kept"
+    await first.stop()
+    await second.stop()
+
+
 async def test_disk_that_fails_costs_no_answer(upstream: Upstream) -> None:
     folder = f"{__file__}/folder"  # below a file, so it cannot be made
     async with documents(upstream, snapshot_dir=folder) as setup:
@@ -144,3 +159,7 @@ def _damage(file: Path, keep: int) -> None:
 
 def _moved_aside(folder: Path) -> bool:
     return any(folder.glob(f"{FILE}.damaged-*"))
+
+
+def _write_garbage(file: Path) -> None:
+    file.write_bytes(b"this is no database" * 500)
