@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.dashboard.conftest import Site, Visitor
-from tests.programs import ADMIN_TOKEN, SSE_TOKEN
+from tests.programs import ADMIN_TOKEN, SSE_TOKEN, publisher
+from tests.servers import PostgresServer
 
 Visit = Callable[..., Visitor]
 
@@ -169,3 +170,25 @@ def test_no_key_and_no_token_is_logged(site: Site) -> None:
     for secret in (key, "ser.", ADMIN_TOKEN, SSE_TOKEN, "guessed-token", cookie):
         assert secret not in log
     assert "Traceback" not in log
+
+
+def test_pages_read_from_postgresql_too(site: Site, postgres_server: PostgresServer) -> None:
+    database_url = postgres_server.create_database()
+    program = publisher(site.folder, nats_url=site.nats_url, database_url=database_url, name="on-postgresql").start()
+    try:
+        headers = {"X-Flagstream-Dashboard": "1"}
+        with httpx.Client(base_url=program.url, headers=headers, timeout=10, follow_redirects=True) as client:
+            assert "No projects yet" in client.post("/sign-in", data={"token": ADMIN_TOKEN}).text
+            assert "Nothing has changed yet" in client.get("/changes").text
+            project = client.post("/api/projects", json={"name": "P"}).json()["id"]
+            client.post(f"/api/projects/{project}/environments", json={"name": "Development"}).raise_for_status()
+            for name in ("Ab_1", "abc", "other"):
+                client.post(f"/api/projects/{project}/features", json={"name": name}).raise_for_status()
+            assert "3 features" in client.get("/").text
+            assert "1 environment<" in client.get("/").text
+            # The filter takes % and _ for what they are, and small for capital letters.
+            found = client.get(f"/projects/{project}?q=AB_").text
+            assert re.findall('data-feature="([^"]*)"', found) == ["Ab_1"]
+            assert "No change matches" in client.get("/changes?actor=nobody&pushed=no").text
+    finally:
+        program.kill()

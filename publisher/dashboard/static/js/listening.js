@@ -39,7 +39,10 @@ export class Listening {
       }
       this.#arrange();
     });
-    for (const { head } of this.#environments.values()) observer.observe(head);
+    for (const { key, head } of this.#environments.values()) {
+      observer.observe(head);
+      this.#show(key);
+    }
     document.addEventListener("visibilitychange", () => this.#visible(!document.hidden));
     window.addEventListener("online", () => this.#retry());
     setInterval(() => this.#tick(), 1000);

@@ -84,10 +84,13 @@ export class Stream {
     rotating = true;
     const before = this.#source;
     const next = this.#connect(() => {
-      rotating = false;
+      // What is pushed while the next one catches up still comes, and is measured, on this one.
+      setTimeout(() => {
+        rotating = false;
+        before.close();
+      }, JOINING);
       if (this.#source !== before) return next.close();
       this.#source = next;
-      before.close();
       life = Math.min(life * 1.04, 3_600_000); // never seen to end this way, so try a little longer each time
       this.#planRotation();
     });
