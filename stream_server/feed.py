@@ -103,6 +103,8 @@ class Feed:
         """Whether the broker can be reached now."""
         self.ready = False
         """Whether all newest versions were read once; they are kept, so this stays true when NATS goes."""
+        self.trouble = ""
+        """Why the last reading did not succeed, in words."""
 
     async def run(self) -> None:
         """Connect, read, follow, for ever."""
@@ -200,6 +202,7 @@ class Feed:
         self._seen = _Seen(newest.created, newest.last_sequence)
         await self._take_all(newest.versions)
         self._metrics.resyncs.labels(self._cause).inc()
+        self.trouble = ""
         if not self.ready:
             self.ready = True
             self._metrics.ready.set(1)
@@ -207,6 +210,7 @@ class Feed:
         return True
 
     def _failed(self, reason: str) -> None:
+        self.trouble = reason
         self._metrics.failed_resyncs.inc()
         log.debug("newest versions could not be read", reason=reason)
 

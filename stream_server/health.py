@@ -40,8 +40,8 @@ class Health:
         if self._drain.draining:
             reasons.append("this process is stopping")
         if not self._feed.ready:
-            reason = "the newest versions have not been read from NATS yet"
-            reasons.append(reason if self._feed.connected else f"{reason}: NATS cannot be reached")
+            trouble = self._feed.trouble if self._feed.connected else "NATS cannot be reached"
+            reasons.append(f"the newest versions have not been read from NATS yet{trouble and f': {trouble}'}")
         return reasons
 
     async def _liveness(self, _: Request) -> Response:

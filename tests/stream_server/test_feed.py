@@ -85,6 +85,8 @@ async def test_missing_stream_is_not_ready_until_it_is_made(nats_server: NatsSer
     async with running(settings_for(nats_server.url)) as server:
         await until(lambda: count(server.parts.metrics.failed_resyncs) > 0, "a failed reading")
         assert not server.parts.feed.ready
+        async with await Answer.to(server.url, "/health/readiness") as answer:
+            assert "JetStream" in (await answer.json())["reasons"][0]
         await Announcer(nats_server).create()
         await server.ready()
 
