@@ -11,8 +11,7 @@ from typing import Final
 
 import uvloop
 
-from flagstream import logs
-from flagstream.logs import get_logger
+from flagstream.logs import configure, get_logger
 from stream_server.app import Place, assemble, create_app
 from stream_server.listening import bind, url_of
 from stream_server.server import Server
@@ -28,7 +27,7 @@ RESERVED_FILES: Final = 64
 
 def run(settings: StreamServerSettings) -> None:
     """Serve until SIGTERM or SIGINT has been drained; raises SystemExit with status 1 when it cannot listen."""
-    logs.configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
+    configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
     if settings.workers > 1:
         from stream_server.workers import supervise  # noqa: PLC0415 - one process needs no supervisor
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from flagstream import logs
+from flagstream.logs import configure
 from stream_server.app import Place
 from stream_server.main import serve
 from stream_server.settings import StreamServerSettings
@@ -35,7 +35,7 @@ def main() -> None:
     line = sys.stdin.buffer.readline()
     assignment = msgspec.json.decode(line, type=Assignment)
     settings = StreamServerSettings(**assignment.settings)
-    logs.configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
+    configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
     place = Place(index=assignment.index, workers=assignment.workers, versions=assignment.versions)
     serve(settings, socket.socket(fileno=assignment.listener), place, lifeline=sys.stdin.fileno())
 
