@@ -1,11 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from tests.publisher.api.serving import Api, serving, settings_for
+
+
+@pytest.fixture(autouse=True)
+def log_lines() -> Iterator[None]:
+    """Send our own log lines to the standard library, where `caplog` and the fixtures below see them."""
+    structlog.configure(
+        processors=[structlog.stdlib.render_to_log_kwargs],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest_asyncio.fixture
