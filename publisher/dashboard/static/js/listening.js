@@ -5,7 +5,7 @@ import { now } from "./clock.js";
 import { Stream } from "./stream.js";
 
 const MOST = 4;
-const HIDDEN_FOR = 60_000; // then the streams are closed until somebody looks again
+const HIDDEN_FOR = 30_000; // then the streams are closed until somebody looks again
 
 const WORDS = { off: "Not live", connecting: "Connecting…", live: "Live", waiting: "Reconnecting" };
 

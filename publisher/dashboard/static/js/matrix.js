@@ -78,22 +78,23 @@ export class Matrix {
     else if (changed.length) speak(`${changed.length} features changed in ${this.environments.get(key).name}`);
   }
 
-  /** After a failure: read again until the server answers, so that what is shown is true. */
+  /** Read an environment again, and after a failure again until the server answers: what is shown has to be true. */
   async recover(key) {
-    if (this.#recovering.has(key)) return;
+    if ((await this.#tried(key)) || this.#recovering.has(key)) return;
     this.#recovering.add(key);
+    do await new Promise((resolve) => setTimeout(resolve, RETRY));
+    while (!(await this.#tried(key)));
+    this.#recovering.delete(key);
+  }
+
+  async #tried(key) {
     try {
-      for (;;) {
-        try {
-          return await this.refresh(key);
-        } catch (refusal) {
-          if (refusal.kind === "session" || refusal.kind === "gone") return;
-        }
-        await new Promise((resolve) => setTimeout(resolve, RETRY));
-      }
-    } finally {
-      this.#recovering.delete(key);
+      await this.refresh(key);
+    } catch (refusal) {
+      if (refusal.kind === "gone") tellToReload();
+      return refusal.kind === "session" || refusal.kind === "gone";
     }
+    return true;
   }
 
   /** Features came, went or were renamed: take their rows from a fresh page. */
@@ -101,6 +102,8 @@ export class Matrix {
     const response = await fetch(location.href, { credentials: "same-origin", cache: "no-store" });
     if (!response.ok || response.redirected) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    const columns = [...fresh.querySelectorAll("#matrix thead [data-environment]")].map((head) => head.dataset.environment);
+    if (columns.join() !== [...this.environments.keys()].join()) return tellToReload();
     const rows = [...fresh.querySelectorAll("#matrix tbody tr")];
     const names = new Set(rows.map((row) => row.dataset.feature));
     for (const [feature, { row }] of this.#cells) {
@@ -156,4 +159,13 @@ export class Matrix {
     document.getElementById("no-match").hidden = !none;
     this.table.hidden = none || total === 0;
   }
+}
+
+function tellToReload() {
+  const banner = document.getElementById("banner");
+  const link = document.createElement("a");
+  link.href = location.href;
+  link.textContent = "Reload the page";
+  banner.replaceChildren("Environments of this project came or went meanwhile. ", link);
+  banner.hidden = false;
 }
