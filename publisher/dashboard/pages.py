@@ -51,7 +51,7 @@ class Pages:
 
     async def project(self, request: Request, actor: str) -> Response:
         """Show features as rows and environments as columns."""
-        containing = request.query_params.get("q", "").strip()[:200]
+        containing = _text(request, "q")
         page = _number(request.query_params.get("page", "1")) or 1
         async with self._store.read() as session:
             project, found = await self._project(session, request)
@@ -76,7 +76,7 @@ class Pages:
 
     async def changes(self, request: Request, actor: str) -> Response:
         """Show the change log, newest first."""
-        asked = {name: request.query_params.get(name, "").strip()[:128] for name in _FILTERS}
+        asked = {name: _text(request, name) for name in _FILTERS}
         before = _number(request.query_params.get("before", ""))
         wanted = changes.Filter(
             project=asked["project"] or None,
@@ -128,6 +128,11 @@ async def _counts(session: AsyncSession, row: type[FeatureRow | EnvironmentRow])
 
 
 _FILTERS = ("project", "environment", "feature", "actor", "action", "pushed")
+
+
+def _text(request: Request, name: str) -> str:
+    """Return what was asked for; PostgreSQL takes no NUL, and nothing has one in its name."""
+    return request.query_params.get(name, "").replace("\0", "").strip()[:128]
 
 
 def _number(text: str) -> int | None:

@@ -70,6 +70,8 @@ class Sessions:
         return name if hmac.compare_digest(expected.encode(), parts[2].encode("utf-8", "replace")) else None
 
     async def _token(self, number: int) -> tuple[str, str] | None:
+        if number > LARGEST_ID:
+            return None
         if number == _OF_SETTINGS:
             return (tokens.SETTINGS_TOKEN, tokens.digest(self._admin_token)) if self._admin_token else None
         async with self._store.read() as session:

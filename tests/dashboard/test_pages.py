@@ -190,5 +190,17 @@ def test_pages_read_from_postgresql_too(site: Site, postgres_server: PostgresSer
             found = client.get(f"/projects/{project}?q=AB_").text
             assert re.findall('data-feature="([^"]*)"', found) == ["Ab_1"]
             assert "No change matches" in client.get("/changes?actor=nobody&pushed=no").text
+            for hostile in ("%00", "%ff%fe", "9" * 30, "%F0%9F%9A%A9", "'--"):
+                for path in (
+                    f"/projects/{project}?q=",
+                    f"/projects/{project}?page=",
+                    "/changes?feature=",
+                    "/changes?before=",
+                ):
+                    assert client.get(path + hostile).status_code == 200, path + hostile
+                assert client.get(f"/projects/{hostile}").status_code == 404
+            client.cookies.clear()
+            forged = {"Cookie": f"flagstream_session_{program.url.rpartition(':')[2]}=9999999999.9999999999.x"}
+            assert client.get("/api/projects", headers=forged).status_code == 401
     finally:
         program.kill()
