@@ -104,13 +104,15 @@ def test_the_shell_blocks_do_what_the_walk_through_says(up: Up) -> None:
     env = environment(KEY=up.stack["environment"]["key"], PYTHONUNBUFFERED="1")
     with subprocess.Popen(["bash", "-c", f"exec {watching}"], stdout=subprocess.PIPE, text=True, env=env) as watcher:
         assert watcher.stdout is not None
-        wait_until(lambda: streams_open(up) == 1, "the stream of watch")
-        done = shell(up, toggle)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith('banner is off, value "a"')
-        assert '\nbanner is on, value "hello"' in done.stdout
-        lines = [watcher.stdout.readline() for _ in range(2)]
-        watcher.terminate()
+        try:
+            wait_until(lambda: streams_open(up) == 1, "the stream of watch")
+            done = shell(up, toggle)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith('banner is off, value "a"')
+            assert '\nbanner is on, value "hello"' in done.stdout
+            lines = [watcher.stdout.readline() for _ in range(2)]
+        finally:
+            watcher.terminate()
     assert "hello" in lines[1]
 
     assert '"feature_state_value"' in shell(up, raw.splitlines()[1]).stdout

@@ -43,9 +43,14 @@ while True:
 @contextmanager
 def following(command: list[str], log: Path) -> Iterator[Path]:
     """Run a program that prints what it sees; yields the file that it prints to."""
-    with log.open("w") as out, subprocess.Popen(command, stdout=out, env=environment(PYTHONUNBUFFERED="1")) as running:
-        yield log
-        running.terminate()
+    with (
+        log.open("w") as out,
+        subprocess.Popen(command, stdout=out, stderr=out, env=environment(PYTHONUNBUFFERED="1")) as running,
+    ):
+        try:
+            yield log
+        finally:
+            running.terminate()
 
 
 def wait_for_line(log: Path, text: str, what: str) -> None:
@@ -79,7 +84,7 @@ def test_a_toggle_on_the_page_reaches_every_kind_of_client(browser: Browser, tmp
                 page.goto(f"{site}/{version}.html")
                 expect(page.locator("#value")).to_have_text('[true,"a"]')
             wait_for_line(python, "True a", "the Python SDK")
-            wait_for_line(watched, feature, "flagstream watch")
+            wait_for_line(watched, "watching 1 feature", "flagstream watch")
 
             switch = f'[role="switch"][aria-label*="{feature}"][aria-label*="Development"]'
             expect(second.locator(switch)).to_have_attribute("aria-checked", "true")

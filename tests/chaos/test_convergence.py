@@ -22,7 +22,7 @@ from tests.chaos.listeners import StreamListener, version_of
 from tests.chaos.world import KINDS, Accepted, World, Writer
 from tests.servers import NatsServer
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ENVIRONMENTS = 45
 FOREIGN = 5
