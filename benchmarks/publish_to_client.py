@@ -24,7 +24,7 @@ from pathlib import Path
 
 import httpx
 
-from sdk_client import FlagClient
+from sdk_client import Change, FlagClient
 from tests.programs import Up
 
 PAUSE = 0.3
@@ -39,6 +39,10 @@ class Times:
     answered: dict[int, float] = field(default_factory=dict)
     told: dict[int, float] = field(default_factory=dict)
     held: dict[int, float] = field(default_factory=dict)
+
+    def note_held(self, change: Change) -> None:
+        """Note that the client has handed a change to its app."""
+        self.held.setdefault(change.value, time.perf_counter())
 
     def stretch(self, begin: dict[int, float], end: dict[int, float]) -> list[float]:
         """Return the milliseconds between two places for every change that reached both, sorted."""
@@ -64,7 +68,7 @@ async def measure(up: Up, changes: int) -> Times:
         httpx.AsyncClient(base_url=stack["publisher"], headers=headers) as api,
         FlagClient(environment_key=demo["key"], api_url=stack["stream"], stream_url=stack["stream"]) as client,
     ):
-        client.on_change(lambda change: times.held.setdefault(change.new.value, time.perf_counter()))
+        client.on_change(times.note_held)
         listening = asyncio.create_task(listen(stack["stream"], demo["key"], told))
         await told.get()  # the opening event: the stream is live
         for number in range(-3, changes):  # the first few only warm up

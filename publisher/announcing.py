@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import nats.errors
+
 from flagstream.logs import get_logger
-from publisher.announcer import Announcer
+from publisher.announcer import Announcer, NotAnnouncedError
 from publisher.api.about import Streams
 from publisher.counts import stream_counts
 from publisher.database import Database
+from publisher.errors import BrokerAwayError, NotFoundError
 from publisher.messages.client import Client, connect
+from publisher.messages.jetstream import JetStreamError
 from publisher.metrics import Announced, Metrics
 from publisher.reconcile import Reconciler
 from publisher.relay import Relay
+from publisher.reset import reset_version
 from publisher.settings import PublisherSettings
 from publisher.tasks import Tasks
 
@@ -87,6 +92,19 @@ class Announcing:
         if found is None:
             return Streams(None, dict.fromkeys(keys))
         return Streams(found.servers, dict(found.streams))
+
+    async def reset(self, key: str, actor: str) -> int:
+        """Put the version of `key` back to now; raises `NotFoundError` and `BrokerAwayError`."""
+        if self._client is None or not self._connected:
+            raise BrokerAwayError("NATS cannot be reached now; nothing was changed")
+        try:
+            return await reset_version(
+                self._database, self._client, key, actor=actor, replicas=self._settings.nats_replicas
+            )
+        except KeyError:
+            raise NotFoundError("environment", key) from None
+        except (NotAnnouncedError, JetStreamError, nats.errors.Error, TimeoutError) as error:
+            raise BrokerAwayError(f"the version was put back but is not announced yet: {error}; repeat it") from error
 
     def _on_connected(self) -> None:
         self._connected = True

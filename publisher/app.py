@@ -25,6 +25,7 @@ from publisher.api import (
     queue_change,
     states,
     tokens,
+    versions,
 )
 from publisher.api.docs import page
 from publisher.api.mount import routes
@@ -113,6 +114,7 @@ def _operations(
         *changes.OPERATIONS,
         *tokens.OPERATIONS,
         *about.operations(described, shown, announcing.counts),
+        *versions.operations(announcing.reset),
         *documents.operations(evaluations),
         *queue_change.operations(foreign, settings.sse_token.get_secret_value()),
     ]

@@ -4,14 +4,23 @@
  ├ `InvalidError`     the request says something that cannot be (422), with every fault by field
  ├ `NotFoundError`    the thing does not exist (404)
  ├ `DuplicateError`   a name or key is taken (409)
- └ `StaleError`       the caller saw an older version (412 by `If-Match`, 409 by `version`)
+ ├ `StaleError`       the caller saw an older version (412 by `If-Match`, 409 by `version`)
+ └ `BrokerAwayError`  it needs NATS, and NATS does not answer (503)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DuplicateError", "Fault", "InvalidError", "NotFoundError", "PublisherError", "StaleError"]
+__all__ = [
+    "BrokerAwayError",
+    "DuplicateError",
+    "Fault",
+    "InvalidError",
+    "NotFoundError",
+    "PublisherError",
+    "StaleError",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +68,7 @@ class StaleError(PublisherError):
         self.by_header = by_header
         given = "If-Match" if by_header else "version"
         super().__init__(f"{given} is not the current version, which is {current}; read it again and repeat the change")
+
+
+class BrokerAwayError(PublisherError):
+    """NATS did not do what was asked; the message says why."""

@@ -8,6 +8,7 @@ import typer
 
 from flagstream import __version__
 from flagstream.cli.manage import manage
+from flagstream.cli.reset import reset
 from flagstream.cli.serve import serve
 from flagstream.cli.toggle import toggle
 from flagstream.cli.up import up
@@ -29,6 +30,7 @@ app.command()(manage)
 app.command()(serve)
 app.command()(watch)
 app.command()(toggle)
+app.command()(reset)
 
 
 def _print_version(wanted: bool) -> None:

@@ -63,6 +63,7 @@ Action = Literal[
     "state.changed",
     "token.created",
     "token.revoked",
+    "version.reset",
 ]
 
 

@@ -15,7 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flagstream.logs import get_logger
-from publisher.errors import DuplicateError, Fault, InvalidError, NotFoundError, PublisherError, StaleError
+from publisher.errors import (
+    BrokerAwayError,
+    DuplicateError,
+    Fault,
+    InvalidError,
+    NotFoundError,
+    PublisherError,
+    StaleError,
+)
 
 __all__ = [
     "CODES",
@@ -45,6 +53,7 @@ CODES: dict[str, tuple[int, str]] = {
     "media-type": (415, "The body is not declared as JSON."),
     "invalid": (422, "Fields have values that cannot be."),
     "internal": (500, "A fault of the server; its log says what."),
+    "broker-away": (503, "NATS does not answer; what was written waits, and the request may be repeated."),
     "unavailable": (503, "The database cannot be reached; nothing was changed, or the outcome is unknown."),
 }
 """Every problem of the API: code, status, meaning."""
@@ -102,6 +111,7 @@ _CODE_OF: dict[type[PublisherError], str] = {
     TooLargeError: "too-large",
     MediaTypeError: "media-type",
     InvalidError: "invalid",
+    BrokerAwayError: "broker-away",
 }
 
 

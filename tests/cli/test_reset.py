@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.programs import COMMAND, Up, environment
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_version_that_is_ahead_is_put_back_and_the_change_log_says_who_did_it(tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        stack = up.stack
+        ahead = time.time() + 250
+        response = httpx.post(
+            f"{stack['publisher']}/sse/environments/elsewhere/queue-change",
+            json={"updated_at": ahead},
+            headers={"Authorization": f"Token {stack['sse_token']}"},
+        )
+        assert response.status_code == 202
+
+        def reset(key: str) -> subprocess.CompletedProcess[str]:
+            command = [*COMMAND, "reset", key, "--data", str(tmp_path)]
+            return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+
+        done = reset("elsewhere")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("elsewhere is at updated_at ")
+        assert abs(float(done.stdout.split()[-1]) - time.time()) < 30
+        (line,) = up.api("GET", "/api/changes?action=version.reset")["items"]
+        assert (line["actor"], line["environment_key"]) == ("admin", "elsewhere")
+        assert line["pushed_at"] is not None
+
+        unknown = reset("never-heard-of")
+        assert unknown.returncode == 1
+        assert unknown.stderr == "flagstream: there is no environment 'never-heard-of'\n"
+        dotted = reset("a.b")
+        assert dotted.returncode == 1
+        assert "letters, digits" in dotted.stderr
