@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.dashboard.conftest import Site, Visitor
 from tests.servers import wait_until
@@ -154,6 +154,24 @@ def test_what_is_being_edited_is_not_replaced_but_announced(site: Site, visit: V
     typed.press("Enter")
     expect(visitor.page.locator("#editor")).to_be_hidden()
     wait_until(lambda: site.state(project.keys["Development"], "banner")["value"] == "mine", "the second save")
+
+
+def test_an_own_change_under_way_is_no_reason_to_ask_again(site: Site, visit: Visit) -> None:
+    project = site.project("Development", banner="a")
+    page = visit(project.url).page
+    live(page)
+    held: list[Route] = []
+    page.route("**/features/banner", lambda route: route.continue_() if held else held.append(route))
+    switch(page, "banner").click()
+    value(page, "banner").click()
+    field(page, "Value").fill("b")
+    with page.expect_response("**/features/banner"):
+        held[0].continue_()
+    expect(page.locator("td[data-saving]")).to_have_count(0)
+    field(page, "Value").press("Enter")
+    expect(page.locator("#editor")).to_be_hidden()
+    wait_until(lambda: site.state(project.keys["Development"], "banner")["value"] == "b", "the second change")
+    assert site.state(project.keys["Development"], "banner")["enabled"] is False
 
 
 def test_everything_can_be_done_by_keyboard(site: Site, visit: Visit) -> None:

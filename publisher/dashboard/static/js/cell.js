@@ -105,6 +105,7 @@ export class Cell {
     const at = path("environments", this.environment.key, "features", this.feature);
     const state = await call("PATCH", at, { ...part, version: before });
     if (state.updated_at >= this.state.updated_at) this.state = state;
+    this.#page.editor.changedByUs(this, before);
     for (const click of clicks) {
       if (state.version === before) this.#page.clicks.drop(click);
       else this.#page.clicks.confirm(click, state.updated_at);

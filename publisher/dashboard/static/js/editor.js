@@ -61,6 +61,11 @@ export class Editor {
     if (this.#cell && row.contains(this.#cell.element)) this.close(false);
   }
 
+  /** A change of this page's own was saved, on top of version `before`: nothing that the person has not seen. */
+  changedByUs(cell, before) {
+    if (cell === this.#cell && this.#base === before) this.#base = cell.state.version;
+  }
+
   /** Somebody else changed `cell`; say so if it is the one being edited. */
   async changedBelow(cell) {
     if (cell !== this.#cell || cell.state.version === this.#base) return;
