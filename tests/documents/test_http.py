@@ -57,8 +57,9 @@ async def test_key_that_is_none_is_unauthorized(setup: Setup, path: str, headers
     assert setup.upstream.asked == []
 
 
-@pytest.mark.parametrize("v", ["x", "", "-1", "1.5", "9" * 30, "1e9", "²", str(now() + 400_000_000)])
+@pytest.mark.parametrize("v", ["x", "", "-1", "1.5", "9" * 30, "1e9", "²", "400 s ahead"])
 async def test_version_that_is_none_is_refused_by_name(setup: Setup, v: str) -> None:
+    v = str(now() + 400_000_000) if v == "400 s ahead" else v
     response = await setup.flags(f"?v={v}")
     assert response.status_code == 400
     assert response.json()["detail"].startswith("v ")
