@@ -14,6 +14,7 @@ from tests.servers import NatsServer, PostgresServer, RedisServer, missing
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page
 
 from tests.programs import ADMIN_TOKEN, Program, publisher, stream_server
-from tests.servers import NatsServer, missing
-
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+from tests.servers import NatsServer
 
 
 @dataclass(frozen=True)
@@ -93,17 +90,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     nats.kill()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        missing("Chromium", "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @dataclass
 class Visitor:
     """A browser of its own, and what it complained about."""
@@ -118,12 +104,12 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(chromium: Browser, site: Site) -> Iterator[Callable[..., Visitor]]:
+def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Visitor]]:
     """Open a signed-in browser on a page."""
     contexts = []
 
     def open_page(url: str = "", *, signed_in: bool = True, **options: Any) -> Visitor:
-        context = chromium.new_context(**options)
+        context = browser.new_context(**options)
         context.set_default_timeout(8000)
         contexts.append(context)
         page = context.new_page()
