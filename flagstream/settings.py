@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
@@ -32,6 +32,8 @@ PROGRAMS = ("publisher", "stream_server")
 """The tables that a site file may hold."""
 
 SITE_FILE = "FLAGSTREAM_CONFIG"
+
+MASK = "******"
 
 
 class SettingsError(Exception):
@@ -55,9 +57,9 @@ class ProgramSettings(BaseSettings):
         return iter(())
 
     def shown(self) -> dict[str, Any]:
-        """Return the settings by name with secrets masked, fit for a log or a terminal."""
+        """Return the settings by name with secrets and passwords in URLs masked, fit for a log or a terminal."""
         return {
-            name: ("******" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
+            name: (MASK if value.get_secret_value() else "") if isinstance(value, SecretStr) else _masked(value)
             for name, value in self
         }
 
@@ -102,9 +104,9 @@ def load(
     except ValidationError as error:
         for each in error.errors():
             key = str(each["loc"][0]) if each["loc"] else ""
-            faults.append(f"{origin.get(key, key)}: {_sentence(each)}")
+            faults.append(f"{origin.get(key, key)}: {_sentence(each, is_secret=_is_secret(model, key))}")
         raise SettingsError(faults) from None
-    faults.extend(settings.rules())
+    faults.extend(_without_passwords(rule, settings) for rule in settings.rules())
     if faults:
         raise SettingsError(faults)
     return settings
@@ -176,14 +178,50 @@ def _from_text(model: type[ProgramSettings], key: str, text: str) -> Any:
     return text
 
 
-def _sentence(error: Any) -> str:
-    given = error.get("input")
+def _sentence(error: Any, *, is_secret: bool) -> str:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "missing":
         return "has no value"
-    if isinstance(given, SecretStr) or error["type"].startswith("secret"):
+    if error["type"] == "value_error":
         return message
-    return f"{given!r} is refused; it should be {message}" if error["type"] != "value_error" else message
+    return f"should be {message}" if is_secret else f"{_masked(error['input'])!r} is refused; it should be {message}"
+
+
+def _is_secret(model: type[ProgramSettings], key: str) -> bool:
+    field = model.model_fields.get(key)
+    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def _masked(value: Any) -> Any:
+    """Return `value` without what opens the server that a URL names: user, password, token, query."""
+    match value:
+        case str():
+            return _masked_url(value)
+        case list() | tuple():
+            return type(value)(map(_masked, value))
+        case dict():
+            return {name: _masked(each) for name, each in value.items()}
+    return value
+
+
+def _masked_url(text: str) -> str:
+    scheme, separator, rest = text.rpartition("://") if text.count("://") == 1 else ("", "", text)
+    if rest.startswith("/"):
+        return text  # a file's path or URL names no server
+    # Up to the last @, for drivers take a password with / and @ in it.
+    user, at, place = rest.rpartition("@")
+    place, mark, query = place.partition("?")
+    shown = f"{scheme}{separator}{MASK if user else ''}{at}{place}{mark}"
+    return shown + (MASK if separator and query else query)
+
+
+def _without_passwords(sentence: str, settings: ProgramSettings) -> str:
+    """Return a rule's sentence with every value of a setting that it quotes masked."""
+    for _, value in settings:
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, str) and each:
+                sentence = sentence.replace(each, _masked_url(each))
+    return sentence
 
 
 def _nearest(key: str, known: set[str], prefix: str = "") -> str:

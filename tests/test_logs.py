@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from flagstream.logs import key_id
 
 PROGRAM = """
@@ -15,6 +17,7 @@ logs.get_logger("here").debug("too quiet")
 logging.getLogger("uvicorn.access").info("GET /secret")
 logging.getLogger("somebody.else").warning("of %s", "the standard library")
 try:
+    token = "open-" + "sesame"
     raise ValueError("wrong")
 except ValueError:
     logs.get_logger("here").exception("a fault")
@@ -40,6 +43,13 @@ def test_text_is_for_people() -> None:
     first = lines("text")[0]
     assert "something happened" in first
     assert not first.startswith("{")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_traceback_shows_no_values_of_variables(log_format: str) -> None:
+    text = "\n".join(lines(log_format))
+    assert "ValueError: wrong" in text
+    assert "open-sesame" not in text
 
 
 def test_a_key_is_logged_as_a_short_digest_that_is_the_same_everywhere() -> None:

@@ -105,6 +105,48 @@ def test_secrets_are_never_shown_and_never_quoted_in_a_fault() -> None:
     assert "open-sesame" not in str(faults(StreamServerSettings, overrides={"redis_url": "open-sesame"}))
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:hunter2@db/flags", "postgresql://******@db/flags"),
+        ("postgresql://user:hunter2/@x@db/flags", "postgresql://******@db/flags"),
+        ("postgresql://db/flags?user=me&password=hunter2&ssl=require", "postgresql://db/flags?******"),
+        ("sqlite:////srv/me@home/flags.db", "sqlite:////srv/me@home/flags.db"),
+    ],
+)
+def test_a_url_is_shown_without_what_opens_it(url: str, shown: str) -> None:
+    assert load(PublisherSettings, environ={}, overrides={"database_url": url}).shown()["database_url"] == shown
+
+
+@pytest.mark.parametrize("model", PROGRAMS)
+def test_the_urls_of_a_list_are_shown_without_what_opens_them(model: type[ProgramSettings]) -> None:
+    settings = load(model, environ={}, overrides={"nats_url": ["nats://hunter2@a:1", "tls://u:hunter2@b"]})
+    assert settings.shown()["nats_url"] == ("nats://******@a:1", "tls://******@b")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"database_url": "postgres://user:hunter2@db/flags"},
+        {"nats_url": ["user:hunter2@a:1"]},
+        {"nats_url": ["http://user:hunter2@a:1"]},
+        {"nats_url": "nats://user:hunter2@a:1"},
+        {"nats_url": [["nats://user:hunter2@a:1"]]},
+        {"port": "tcp://user:hunter2@a:1"},
+        {"admin_token": ["hunter2"]},
+        {"admin_token": {"is": "hunter2"}},
+    ],
+)
+def test_no_fault_quotes_a_secret_or_the_password_of_a_url(values: dict[str, object]) -> None:
+    found = faults(PublisherSettings, overrides=values)
+    assert found
+    assert "hunter2" not in str(found)
+
+
+def test_a_secret_of_the_wrong_type_is_not_quoted() -> None:
+    assert faults(PublisherSettings, overrides={"admin_token": 20262026}) == ["--admin-token: should be a valid string"]
+
+
 def test_a_kubernetes_service_link_is_recognised() -> None:
     (found,) = faults(PublisherSettings, {"PUBLISHER_PORT": "tcp://10.0.0.1:80"})
     assert "set enableServiceLinks: false" in found
