@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from publisher import environments, names, values
 from publisher.errors import Fault, InvalidError, NotFoundError
 from publisher.expectation import ANY, Expectation
-from publisher.messages import wire_seconds
+from publisher.messages import is_key, wire_seconds
 from publisher.models import Environment as EnvironmentRow
 from publisher.models import Feature as FeatureRow
 from publisher.models import FeatureState
@@ -90,7 +90,7 @@ async def listed(session: AsyncSession, key: str, *, after: int = 0, limit: int 
 
 async def get(session: AsyncSession, key: str, feature: str) -> State:
     """Return one state; raises `NotFoundError` naming the environment or the feature."""
-    found = names.is_feature_name(feature)
+    found = is_key(key) and names.is_feature_name(feature)
     row = (await session.execute(_select(key).where(FeatureRow.name == feature))).one_or_none() if found else None
     if row is None:
         await environments.get(session, key)

@@ -37,6 +37,8 @@ def publisher(url: str | None, token: str | None, data: Path | None) -> Iterator
     try:
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10) as client:
             yield client
+    except UnicodeEncodeError:
+        raise failure("--token has characters that no token has; copy it again", status=2) from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise failure(f"{url} is not a URL; write it like http://127.0.0.1:8000", status=2) from None
     except httpx.HTTPError as error:

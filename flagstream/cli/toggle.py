@@ -62,6 +62,19 @@ def _flip(client: httpx.Client, path: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """Read JSON; what is not JSON is the string itself, so that --value blue needs no quotes within quotes."""
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=_not_json)
+        json.dumps(value, allow_nan=False).encode()
     except json.JSONDecodeError:
-        return text
+        value = text
+    except (ValueError, RecursionError) as error:
+        raise failure(f"--value cannot be sent as JSON: {error}", status=2) from None
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise failure("--value is not UTF-8 text", status=2) from None
+    return value
+
+
+def _not_json(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(f"{name} is not a JSON number")

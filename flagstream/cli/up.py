@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import sys
@@ -56,7 +57,11 @@ def up(
     again. Logs go to stderr.
     """
     logs.configure(program="up")
+    os.umask(0o077)  # the database and the broker's files hold secret keys
     folder = open_folder(data)
+    named = [port for port in (publisher_port, stream_port, nats_port) if port]
+    if len(set(named)) < len(named):
+        raise failure("the publisher, the stream server and NATS need a port each; two of them have the same", status=2)
     ports = Ports(
         publisher=choose_port(publisher_port, "--publisher-port"),
         stream=choose_port(stream_port, "--stream-port"),

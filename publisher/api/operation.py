@@ -5,6 +5,7 @@ The order in which a request is refused is the same everywhere: token, then quer
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -29,6 +30,7 @@ Access = Literal["admin", "sse", "environment", "none"]
 B = TypeVar("B", bound=Body)
 Q = TypeVar("Q", bound="Query")
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_OWN_TAG = re.compile(r'"([1-9][0-9]{0,9})"')
 
 
 class Query(Body):
@@ -136,16 +138,12 @@ class Call:
 
     def expected(self, version: int | None = None) -> Expectation:
         """Return what the caller saw, by If-Match and by the version in the body."""
-        header = self.request.headers.get("if-match")
-        if header is None or header.strip() == "*":
+        lines = self.request.headers.getlist("if-match")
+        if not lines or [line.strip() for line in lines] == ["*"]:
             return Expectation(None, version)
-        seen = set()
-        for part in header.split(","):
-            digits = part.strip().strip('"')
-            # A weak tag never matches here (RFC 9110, 13.1.1), and what is no version of ours matches none.
-            if digits.isascii() and digits.isdecimal() and len(digits) <= 10:  # noqa: PLR2004 - digits of 2^31
-                seen.add(int(digits))
-        return Expectation(frozenset(seen), version)
+        # A weak tag never matches here (RFC 9110, 13.1.1), and what is no version of ours matches none.
+        found = (_OWN_TAG.fullmatch(part.strip()) for line in lines for part in line.split(","))
+        return Expectation(frozenset(int(tag[1]) for tag in found if tag), version)
 
     def one(self, value: Any, *, status: int = 200, location: str | None = None) -> Response:
         """Answer with one thing and its ETag; 304 where the caller has it already."""

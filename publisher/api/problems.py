@@ -155,8 +155,17 @@ def answer(problem: Problem) -> Response:
 
 
 async def http_exception(request: Request, error: Exception) -> Response:
-    """Answer what the router refuses: as a problem under /api, in a plain sentence elsewhere."""
+    """Answer what the router refuses: as a problem under /api, a detail under /sse, a plain sentence elsewhere."""
     assert isinstance(error, HTTPException)  # noqa: S101 - this is what it is registered for
+    if request.url.path.startswith("/sse"):
+        detail = f"there is nothing at {request.method} {request.url.path[:200]}; announce a change by POST "
+        detail += "/sse/environments/KEY/queue-change"
+        return Response(
+            msgspec.json.encode({"detail": detail}),
+            error.status_code,
+            headers=error.headers,
+            media_type="application/json",
+        )
     if not request.url.path.startswith("/api"):
         return Response(f"{error.detail}\n", error.status_code, headers=error.headers, media_type="text/plain")
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "not-found")

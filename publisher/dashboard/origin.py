@@ -18,8 +18,12 @@ def is_same_origin(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    # A program sends neither, and has no cookies of anybody that could be abused.
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if origin is None:
+        return True  # a program sends neither, and has no cookies of anybody that could be abused
+    try:
+        return urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:  # no URL at all, such as http://[
+        return False
 
 
 def own_path(path: str) -> str:
