@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import httpx
 import typer
@@ -34,16 +35,24 @@ def publisher(url: str | None, token: str | None, data: Path | None) -> Iterator
         raise failure(
             "no flagstream up runs here; give --url and --token (or FLAGSTREAM_URL and FLAGSTREAM_TOKEN)", status=2
         )
+    if not _is_url(url):
+        raise failure(f"{url} is not a URL; write it like http://127.0.0.1:8000", status=2)
     try:
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=10) as client:
             yield client
     except UnicodeEncodeError:
         raise failure("--token has characters that no token has; copy it again", status=2) from None
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        raise failure(f"{url} is not a URL; write it like http://127.0.0.1:8000", status=2) from None
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise failure(f"the publisher at {url} does not answer ({reason}); is it running?") from None
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def checked(response: httpx.Response) -> dict[str, Any]:
