@@ -17,22 +17,33 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 __all__ = ["Database", "greatest", "seconds_now"]
 
+CONNECT_TIMEOUT = 5.0
+"""Seconds to connect to PostgreSQL, and to wait for a free connection of the pool."""
+
 
 class Database:
-    """Engines over one database URL (``sqlite:///FILE`` or ``postgresql://…``)."""
+    """Engines over one database URL (``sqlite:///FILE`` or ``postgresql://…``).
 
-    def __init__(self, url: str) -> None:
+    A statement that PostgreSQL has not finished after `timeout` seconds fails (`TimeoutError`); None waits for ever.
+    """
+
+    def __init__(self, url: str, *, timeout: float | None = 10.0) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
         if self.is_sqlite:
             self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=4)
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
         else:
-            self._reader = self._writer = create_async_engine(
+            self._writer = create_async_engine(
                 url.replace("postgresql://", "postgresql+asyncpg://", 1),
                 pool_size=10,
                 pool_pre_ping=True,
+                pool_timeout=CONNECT_TIMEOUT,
+                # A host that is gone answers nothing: without limits all connections would wait for it for minutes.
+                connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": timeout},
             )
+            # Over the same connections: PostgreSQL's default shows each statement another state.
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -46,10 +57,22 @@ class Database:
         async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @asynccontextmanager
+    async def without_timeout(self) -> AsyncIterator[Database]:
+        """Open the same database for statements that may take long; on SQLite it is this one."""
+        if self.is_sqlite:
+            yield self
+            return
+        unhurried = Database(self.url, timeout=None)
+        try:
+            yield unhurried
+        finally:
+            await unhurried.close()
+
     async def close(self) -> None:
         """Close every connection."""
         await self._writer.dispose()
-        if self._reader is not self._writer:
+        if self.is_sqlite:
             await self._reader.dispose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -11,9 +12,9 @@ from sqlalchemy import Connection, inspect, text
 
 from publisher.database import Database
 
-__all__ = ["SchemaTooNewError", "config", "is_current", "upgrade"]
+__all__ = ["LOCK", "SchemaTooNewError", "config", "is_current", "upgrade"]
 
-_LOCK = 0x666C6167  # "flag": the advisory lock that keeps two starting processes apart
+LOCK = 0x666C6167  # "flag": the advisory lock that keeps two starting processes apart
 
 
 class SchemaTooNewError(Exception):
@@ -29,9 +30,9 @@ def config() -> Config:
 
 async def upgrade(database: Database) -> None:
     """Bring the schema to the newest revision in one transaction, or wait until another process has done so."""
-    async with database.write() as session:  # on SQLite this holds the write lock from its begin
-        if not database.is_sqlite:
-            await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    async with database.without_timeout() as unhurried, unhurried.write() as session:
+        if not database.is_sqlite:  # there the write lock is held from the begin on
+            await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         await (await session.connection()).run_sync(_upgrade)
 
 
@@ -59,6 +60,11 @@ async def is_current(database: Database) -> bool:
     """Tell whether the database has this program's schema or a later one; raises the driver's errors."""
     async with database.read() as session:
         revision = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    return revision is not None and revision not in _older_revisions()
+
+
+@cache
+def _older_revisions() -> frozenset[str]:
+    """Return every revision but the newest; the scripts are read from disk, and probes ask every second."""
     script = ScriptDirectory.from_config(config())
-    older = {each.revision for each in script.walk_revisions()} - {script.get_current_head()}
-    return revision is not None and revision not in older
+    return frozenset(each.revision for each in script.walk_revisions()) - {script.get_current_head()}

@@ -85,8 +85,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
+async def opened(url: str, *, statement: float = 10.0) -> AsyncIterator[Database]:
+    database = Database(url, timeout=statement)
     try:
         yield database
     finally:
