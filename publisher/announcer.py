@@ -121,6 +121,13 @@ class Announcer:
         except FAILURES as error:
             raise NotAnnouncedError(str(error) or type(error).__name__) from error
 
+    async def held(self, key: str) -> int:
+        """Return the version that the broker holds, 0 for none; raises `NotAnnouncedError`."""
+        try:
+            return (await self._stored(key)).version
+        except FAILURES as error:
+            raise NotAnnouncedError(str(error) or type(error).__name__) from error
+
     async def provision(self) -> Provisioned:
         """Make the stream or check it, once a connection; later calls return what was found.
 

@@ -121,8 +121,13 @@ class Announcing:
             self._reconciler.disconnected()
 
     def fault(self) -> str:
-        """Return why database and broker could not be compared last, empty when they could."""
-        return "" if self._reconciler is None else self._reconciler.fault
+        """Return what is wrong by the last comparison of database and broker, or why it failed; empty if nothing."""
+        if self._reconciler is None:
+            return ""
+        last = self._reconciler.last
+        ahead = 0 if last is None else last.too_far_ahead
+        told = f"{ahead} environments have a version more than 300 s ahead; reset them" if ahead else ""
+        return self._reconciler.fault or told
 
     def _on_error(self, error: Exception) -> None:
         _logger.warning("NATS reports an error", error=f"{type(error).__name__}: {error}")

@@ -6,6 +6,9 @@ They need a NATS with JetStream and nothing else of this project; stream servers
 What a call guarantees: when it returns, the broker has acknowledged this version or a newer one. When it raises
 `PublishError`, it has not, and the caller decides: a management API that has an outbox of its own retries; one that
 has none should at least log it, for apps learn of the change only with the next one. Calling again is always safe.
+
+A publisher remembers what it announced and never goes below it. So after an operator has reset an environment whose
+version a wrong clock put ahead (``flagstream reset``), programs that had announced that version are started again.
 """
 
 from __future__ import annotations

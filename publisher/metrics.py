@@ -47,7 +47,9 @@ class _Follower:
             "publisher_announcement_lag_seconds", "From the last announced change to its ack", value=now.lag
         )
         yield GaugeMetricFamily(
-            "publisher_too_far_ahead", "Environments that an operator has to reset", value=now.too_far_ahead
+            "publisher_too_far_ahead",
+            "Environments, in database or broker, that an operator has to reset",
+            value=now.too_far_ahead,
         )
 
 

@@ -169,15 +169,17 @@ async def claimed(session: AsyncSession, relay: str, keys: Iterable[str]) -> dic
 async def mark(database: Database, session: AsyncSession, held: Mapping[str, int], *, at: int) -> None:
     """Write down what the broker holds by now, by key: these versions or newer ones, as of `at`.
 
-    Where the broker is ahead of the row, the row is raised, so that the next change of our own is newer still. The
-    lines of the change log that were waiting for these versions get `at` as the time they were pushed.
+    Where the broker is ahead of the row, the row is raised, so that the next change of our own is newer still; but
+    not by a version that is too far ahead of `at`, which an operator has put back since it was acknowledged. The lines
+    of the change log that were waiting for these versions get `at` as the time they were pushed.
     """
     if not held:
         return
     rows = [{"of_key": key, "held": version, "moment": at} for key, version in sorted(held.items())]
     key: BindParameter[str] = bindparam("of_key")
     version: BindParameter[int] = bindparam("held", type_=BigInteger)
-    before = select(Announcement.announced).where(Announcement.key == key).scalar_subquery()
+    believed = or_(Announcement.version >= version, version <= at + messages.MAX_AHEAD)
+    before = select(Announcement.announced).where(Announcement.key == key, believed).scalar_subquery()
     connection = await session.connection()  # statements with many rows of values are the connection's, not the ORM's
     await connection.execute(
         update(Change)
@@ -192,7 +194,7 @@ async def mark(database: Database, session: AsyncSession, held: Mapping[str, int
     )
     await connection.execute(
         update(Announcement)
-        .where(Announcement.key == key)
+        .where(Announcement.key == key, believed)
         .values(
             version=greatest(database, Announcement.version, version),
             announced=greatest(database, Announcement.announced, version),

@@ -60,7 +60,7 @@ class Comparison:
     """What one comparison found, in environments; `invalid` counts messages that are no announcement.
 
     `behind` are announced again, `raised` got the broker's version, `adopted` were unknown to the database,
-    `too_far_ahead` need an operator (`publisher.reset`).
+    `too_far_ahead`, in the database or in the broker, are silent until an operator resets them (`publisher.reset`).
     """
 
     compared: int = 0
@@ -89,19 +89,22 @@ async def reconcile(
         for key, (version, announced) in rows.items()
         if newest.versions.get(key, 0) < announced
     }
-    ahead, too_far = await _ahead(database, rows, newest.versions, clock())
+    now = clock()
+    ahead, too_far = await _ahead(database, rows, newest.versions, now)
+    # Ours as well: a clock that was wrong at a change leaves database and broker in agreement, and listeners deaf.
+    too_far.update(key for key, (version, _) in rows.items() if messages.is_too_far_ahead(version, now))
     await _mend(database, behind, ahead)
     raised = sum(key in rows for key in ahead)
-    return Comparison(len(rows), len(behind), raised, len(ahead) - raised, too_far, newest.invalid)
+    return Comparison(len(rows), len(behind), raised, len(ahead) - raised, len(too_far), newest.invalid)
 
 
 async def _ahead(
     database: Database, rows: dict[str, tuple[int, int]], held: dict[str, int], now: int
-) -> tuple[dict[str, int], int]:
-    """Return what the broker holds and the database does not, and how many environments are ahead beyond belief."""
+) -> tuple[dict[str, int], set[str]]:
+    """Return what the broker holds and the database does not, and which environments are ahead beyond belief."""
     candidates = [key for key, version in held.items() if version > rows.get(key, (0, 0))[0]]
     ahead: dict[str, int] = {}
-    too_far = 0
+    too_far: set[str] = set()
     for start in range(0, len(candidates), PAGE):
         keys = candidates[start : start + PAGE]
         # Looked up again: most of them were changed and announced since the rows were read.
@@ -112,7 +115,7 @@ async def _ahead(
             if held[key] <= version:
                 continue
             if messages.is_too_far_ahead(held[key], max(now, version)):
-                too_far += 1
+                too_far.add(key)
             else:
                 ahead[key] = held[key]
     return ahead, too_far
@@ -200,6 +203,6 @@ class Reconciler:
         if found.raised or found.adopted:
             logger.info("the broker knew newer versions", raised=found.raised, adopted=found.adopted)
         if found.too_far_ahead:
-            logger.error("versions in the broker are more than 300 s ahead", environments=found.too_far_ahead)
+            logger.error("versions are more than 300 s ahead, reset them", environments=found.too_far_ahead)
         self._relay.wake()
         return True

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 
 from publisher import outbox
 from publisher.database import Database, seconds_now
+from publisher.messages import MAX_AHEAD
 from publisher.models import Announcement, Change
 
 pytestmark = pytest.mark.asyncio
@@ -122,6 +123,25 @@ async def test_a_mark_of_something_newer_raises_the_row_so_that_our_next_change_
     await mark(database, e=T0 + 50)
     assert await row(database, "e") == (T0 + 50, T0 + 50, None)
     assert await advance(database, "e") == T0 + 51
+
+
+async def test_a_mark_from_before_a_reset_does_not_undo_it(database: Database) -> None:
+    ahead = T0 + 2 * MAX_AHEAD
+    await advance(database, "e", at=ahead, by="me")
+    async with database.write() as session:
+        await outbox.reset(session, "e", version=T0)
+        await session.execute(insert(Change).values(at=T0, actor="a", action="x", environment_key="e", version=T0))
+    await mark(database, e=ahead)
+    assert await row(database, "e") == (T0, 0, None)
+    async with database.read() as session:
+        assert (await session.execute(select(Change.pushed_at))).scalar_one() is None
+
+
+async def test_a_mark_of_a_version_far_ahead_that_is_the_rows_own_is_written(database: Database) -> None:
+    ahead = T0 + 2 * MAX_AHEAD
+    await advance(database, "e", at=ahead, by="me")
+    await mark(database, e=ahead)
+    assert await row(database, "e") == (ahead, ahead, None)
 
 
 async def test_a_mark_dates_the_changes_it_covers_and_no_others(database: Database) -> None:

@@ -207,6 +207,21 @@ async def test_a_version_far_ahead_in_the_broker_is_reported_not_adopted_and_blo
         assert (await in_broker(link))["e"] == ahead
 
 
+async def test_a_version_far_ahead_in_our_own_database_is_reported_too(
+    nats_server: NatsServer, database: Database
+) -> None:
+    ahead = messages.now() + 2 * messages.MAX_AHEAD
+    async with database.write() as session:
+        await outbox.advance(database, session, "e", clock=lambda: ahead)
+        await outbox.advance(database, session, "f")
+    async with publishing(nats_server.url, database, interval=0.1) as publisher:
+        await until(lambda: settled(database), "the announcements")  # broker and database agree by now
+        first = publisher.reconciler.last
+        await until(lambda: truth(publisher.reconciler.last is not first), "another comparison")
+        assert publisher.reconciler.last is not None
+        assert publisher.reconciler.last.too_far_ahead == 1
+
+
 async def test_two_publishers_over_one_database_never_lower_a_version(
     nats_server: NatsServer, database: Database, link: Link
 ) -> None:

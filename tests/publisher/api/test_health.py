@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from publisher import outbox
+from publisher.messages import MAX_AHEAD, now
 from tests.publisher.api.serving import Api, serving, settings_for
 from tests.servers import NatsServer, PostgresServer
 
@@ -73,6 +76,19 @@ async def test_a_change_is_pushed_and_the_change_log_says_when(database_url: str
         }
         (note,) = (await api("GET", "/api/annotations?from=0&to=9999999999999&feature=checkout", 200)).json()
         assert note["timeEnd"] >= note["time"]
+
+
+@pytest.mark.asyncio
+async def test_an_environment_that_a_wrong_clock_put_ahead_is_counted(tmp_path: Path, nats_server: NatsServer) -> None:
+    settings = settings_for(f"sqlite:///{tmp_path / 'f.db'}", nats_url=(nats_server.url,), reconcile_interval=0.1)
+    async with serving(settings) as api:
+        await api.demo("dev")
+        async with api.store.database.write() as session:
+            await outbox.advance(api.store.database, session, "dev", clock=lambda: now() + 2 * MAX_AHEAD)
+        async with asyncio.timeout(15):
+            while "1 environments" not in (await api("GET", "/readyz", 200)).json()["nats"]:
+                await asyncio.sleep(0.02)
+        assert "publisher_too_far_ahead 1.0" in (await api("GET", "/metrics", 200)).text
 
 
 @pytest.mark.asyncio
