@@ -1,9 +1,9 @@
 """What goes back to clients: headers, caching rules and errors.
 
-Which answers a shared cache may keep: only one that carries the version its URL asks for (``?v=``) is kept long.
-One that does not is kept for a second, so that a lagging upstream is not asked by everyone. Without ``?v=`` a cache
-passes, because an update makes such an answer old at once. A stale one, an answer for one person and an error without
-``?v=`` are kept by nobody (RFC 9111).
+Which answers a shared cache may keep: only one that the upstream itself says is of the version its URL asks for
+(``?v=``) is kept long. Any other is kept for a second, so that a lagging upstream is not asked by everyone. Without
+``?v=`` a cache passes, because an update makes such an answer old at once. A stale one, an answer for one person and
+an error without ``?v=`` are kept by nobody (RFC 9111).
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ class Failure(Problem):
 class Rendered:
     """The headers of a document's answers, made once; `kept` is whether shared caches may keep it under ``?v=``."""
 
-    __slots__ = ("body", "etag", "kept", "passed", "second", "version")
+    __slots__ = ("body", "etag", "kept", "passed", "second", "stated", "version")
 
     def __init__(self, document: Document, *, kept: bool) -> None:
         version = document.version
         self.version = version
+        self.stated = document.stated
         self.body = document.body
         self.etag = document.etag
         common = [
@@ -90,7 +91,7 @@ class Rendered:
             return [*self.passed[:-1], (b"cache-control", NOBODY), (b"x-flagstream-stale", b"1")]
         if not asked:
             return self.passed
-        return self.kept if self.version >= asked else self.second
+        return self.kept if self.stated >= asked else self.second
 
 
 async def send_rendered(

@@ -2,7 +2,12 @@
 
 A document is *current* when its version is not below what is wanted: the newest that the feed knows of its
 environment, and what the request itself asks for. For an environment that the feed knows nothing of, nothing will
-ever say that its documents changed, so they count as current for a second only.
+ever say that its documents changed, so they count as current for a second only. One person's flags are never current:
+traits change without an announcement, on any worker. Requests for them share a fetch, and the last is kept for when
+the upstream fails.
+
+What is announced and what is asked for are kept apart: anybody may ask for a version that does not exist yet, and that
+must not make a fetch from before an announcement look like one from after it.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from stream_server.documents.answers import Failure, Problem, Rendered
 from stream_server.documents.document import SERVER_PREFIX, Document, DocumentKey
 from stream_server.documents.flight import Flight, Flights
 from stream_server.documents.memory import Entry, Memory
+from stream_server.documents.prefetch import Prefetch
 from stream_server.documents.upstream import Answer, RefusedError, UnavailableError
 
 __all__ = ["Cache", "Served"]
@@ -53,7 +59,7 @@ class Newest(Protocol):
 class Source(Protocol):
     """The upstream."""
 
-    async def get(self, path: str, environment_key: str, query: str = "") -> Answer:
+    async def get(self, path: str, environment_key: str, query: str = "", *, known: bool = False) -> Answer:
         """Fetch a document; raises `UnavailableError` or `RefusedError`."""
 
 
@@ -91,9 +97,10 @@ class _Landed:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """The last flight of a document: when it landed (monotonic), what it was to bring, and how it went."""
+    """The last flight of a document: when it landed (monotonic), what was known when it began, and how it went."""
 
     at: float
+    known: int
     wanted: int
     layer: str
     failed: bool
@@ -112,11 +119,13 @@ class Cache:
         self._upstream = upstream
         self._versions = versions
         self._flights: Flights[_Landed] = Flights()
-        self._tried: OrderedDict[DocumentKey, _Tried] = OrderedDict()
+        self._tried: OrderedDict[str, _Tried] = OrderedDict()
         self._environments: OrderedDict[str, str] = OrderedDict()
+        self._prefetch = Prefetch(self._fetch_ahead)
 
     async def stop(self) -> None:
         """Give up what is under way."""
+        self._prefetch.stop()
         await self._flights.stop()
 
     def announced(self, environment_key: str) -> int:
@@ -135,10 +144,11 @@ class Cache:
         if version < asked or version < announced:
             return None
         age = time.monotonic() - entry.checked
-        if not announced:
-            return entry.rendered if age < PAUSE else None
-        if age > CHECKED_FOR:
+        if not announced and age >= PAUSE:
+            return None
+        if announced and age > CHECKED_FOR:
             self._check_again(key, announced)
+        entry.served = True
         return entry.rendered
 
     async def get(self, key: DocumentKey, asked: int) -> Served:
@@ -146,12 +156,18 @@ class Cache:
         rendered = self.hit(key, asked)
         if rendered is not None:
             return Served(rendered, "memory")
-        wanted = max(self.announced(key.environment_key), asked)
-        served = await self._fetched(key, wanted)
+        known = self.announced(key.environment_key)
+        wanted = known if key.is_personal else max(known, asked)
+        served = await self._fetched(key, known, wanted)
         # A server-side key's environment may be known only from this answer on, and be announced beyond it.
-        if not served.stale and served.rendered.version < self.announced(key.environment_key) > wanted:
-            served = await self._fetched(key, self.announced(key.environment_key))
+        announced = self.announced(key.environment_key)
+        if not served.stale and served.rendered.version < announced > wanted:
+            served = await self._fetched(key, announced, announced)
         return served
+
+    def fetch_ahead(self, environment: str) -> None:
+        """Fetch again what clients were given of `environment` (a client-side key), which has a new version."""
+        self._prefetch.add(self._memory.of_environment(environment))
 
     def remember(self, key: DocumentKey, document: Document) -> Entry:
         """Keep an answer that did not come by `get` as what is served when the upstream fails."""
@@ -162,9 +178,9 @@ class Cache:
         entry = self._memory.get(key)
         return entry.rendered if entry else None
 
-    def forget(self, key: DocumentKey) -> None:
-        """Drop `key` from memory."""
-        self._memory.drop(key)
+    def seal(self, path: str, environment_key: str) -> None:
+        """Let nobody join the fetches of `path` that are under way: what they bring may be old already."""
+        self._flights.seal(path, environment_key)
 
     def document(self, environment_key: str, answer: Answer, *, announced: int, began: int) -> Document:
         """Make the document of an upstream's answer; `announced` is what was known when the fetch began."""
@@ -173,23 +189,24 @@ class Cache:
         environment = answer.environment or self._environment_of(environment_key)
         # A Flagsmith API's own header may lag by a minute, but its flags are from after the fetch began.
         version = answer.version if answer.labelled else max(answer.version, announced)
-        return Document(version=version, began=began, environment=environment, body=answer.body)
+        stated = answer.version
+        return Document(version=version, began=began, environment=environment, body=answer.body, stated=stated)
 
-    async def _fetched(self, key: DocumentKey, wanted: int) -> Served:
+    async def _fetched(self, key: DocumentKey, known: int, wanted: int) -> Served:
         while True:
             tried = self._recent(key)
-            if tried is not None and tried.wanted >= wanted:
+            if tried is not None and tried.known >= known and tried.wanted >= wanted:
                 answer = self._answer_again(key, tried)
                 if answer is not None:
                     return answer
-            flight = self._flights.to_join(key, wanted)
+            flight = self._flights.to_join(key, known, wanted)
             joined = flight is not None
             if flight is None:
                 under_way = self._flights.under_way(key)
-                asked_for = max((each.wanted for each in under_way), default=-1)
-                asked_for = max(asked_for, tried.wanted if tried else -1)
+                looked = max((each.known for each in under_way), default=-1)
+                looked = max(looked, tried.known if tried else -1)
                 # What the feed announced is fetched at once. What only requests say is fetched once a second.
-                urgent = self.announced(key.environment_key) > asked_for
+                urgent = key.is_personal or known > looked
                 if under_way and (len(under_way) >= MOST_FLIGHTS or not urgent):
                     await asyncio.wait([under_way[0].landed])
                     continue
@@ -197,28 +214,46 @@ class Cache:
                 joined = flight is not None
                 if flight is None:
                     delay = 0.0 if urgent or tried is None else tried.at + PAUSE - time.monotonic()
-                    flight = self._flights.start(key, wanted, lambda flight: self._fly(key, flight), delay)
+                    flight = self._start(key, known, wanted, delay)
             landed = await asyncio.shield(flight.landed)
             return self._answer(key, landed, joined=joined)
 
+    def _start(self, key: DocumentKey, known: int, wanted: int, delay: float = 0.0) -> Flight[_Landed]:
+        fetch = partial(self._fly, key)
+        return self._flights.start(key, known=known, wanted=wanted, fetch=fetch, delay=delay)
+
+    def _fetch_ahead(self, key: DocumentKey) -> asyncio.Future[_Landed] | None:
+        """Begin the fetch of a document that clients use and that is not the newest any more."""
+        entry, known = self._memory.peek(key), self.announced(key.environment_key)
+        if entry is None or not entry.served or not key.is_shared or entry.document.version >= known:
+            return None
+        if entry.document.stated < entry.document.version:
+            return None  # a Flagsmith API may be behind its own event, and what is fetched early is kept
+        if self._flights.to_join(key, known, known) or len(self._flights.under_way(key)) >= MOST_FLIGHTS:
+            return None
+        return self._start(key, known, known).landed
+
     def _recent(self, key: DocumentKey) -> _Tried | None:
-        tried = self._tried.get(key)
+        tried = self._tried.get(key.digest)
         return tried if tried is not None and time.monotonic() < tried.at + PAUSE else None
 
     def _answer_again(self, key: DocumentKey, tried: _Tried) -> Served | None:
         """Return what the last try means for one more request; None when what it brought was evicted since."""
         if tried.problem is not None:
-            raise tried.problem
+            raise tried.problem.with_traceback(None)  # or each raise would make its traceback longer
+        if key.is_personal and not tried.failed:
+            return None
         held = self._memory.get(key)
         if held is None:
             if tried.failed:
                 raise Failure(502, UNREACHABLE, headers=RETRY_SOON)
             return None
+        held.served = True
         return Served(held.rendered, tried.layer if tried.failed else "memory", stale=tried.failed)
 
     def _answer(self, key: DocumentKey, landed: _Landed, *, joined: bool) -> Served:
         if landed.problem is not None:
-            raise landed.problem
+            raise landed.problem.with_traceback(None)
         held = self._memory.get(key)
         if landed.entry is None:
             if held is None:
@@ -228,18 +263,25 @@ class Cache:
         newest = landed.entry
         if held is not None and held.document.age_order > newest.document.age_order:
             newest = held
+        newest.served = True
         return Served(newest.rendered, landed.layer, joined=joined)
 
     async def _fly(self, key: DocumentKey, flight: Flight[_Landed]) -> _Landed:
         """Bring a document from the layers below memory."""
-        flight.wanted = max(flight.wanted, self.announced(key.environment_key))
+        flight.known = self.announced(key.environment_key)
+        flight.wanted = max(flight.wanted, flight.known)
         landed = await self._shared_or_fetched(key, flight)
         failed = landed.entry is None and landed.problem is None
-        self._tried[key] = _Tried(time.monotonic(), flight.wanted, landed.layer, failed, landed.problem)
-        self._tried.move_to_end(key)
-        if len(self._tried) > MOST_TRIES:
-            self._tried.popitem(last=False)
+        tried = _Tried(time.monotonic(), flight.known, flight.wanted, landed.layer, failed, landed.problem)
+        self._note_tried(key.digest, tried)
         return landed
+
+    def _note_tried(self, digest: str, tried: _Tried) -> None:
+        """Remember the last flight of a document, and forget those that mean nothing any more."""
+        self._tried[digest] = tried
+        self._tried.move_to_end(digest)
+        while len(self._tried) > MOST_TRIES or next(iter(self._tried.values())).at + PAUSE < tried.at:
+            self._tried.popitem(last=False)
 
     async def _shared_or_fetched(self, key: DocumentKey, flight: Flight[_Landed]) -> _Landed:
         below = await self._shared.get(key) if self._shared is not None and key.is_shared else None
@@ -249,16 +291,17 @@ class Cache:
             if announced and below.version >= max(flight.wanted, announced) and self._is_news(key, below):
                 return _Landed("redis", self._memory.put(key, below, time.monotonic()))
         announced = self.announced(key.environment_key)
+        is_known = key.is_shared and (announced > 0 or bool(self._memory.of_environment_key(key.environment_key)))
         began = now()
         try:
-            answer = await self._upstream.get(key.path, key.environment_key, key.query)
+            answer = await self._upstream.get(key.path, key.environment_key, key.query, known=is_known)
         except RefusedError as refused:
             flight.afterwards = self._forget_refused(key, refused.problem.status)
             return _Landed("upstream", problem=refused.problem)
         except UnavailableError:
             return await self._last_good(key)
         document = self.document(key.environment_key, answer, announced=announced, began=began)
-        entry = self._memory.put(key, document, time.monotonic())
+        entry = self._memory.put(key, document, None if key.is_personal else time.monotonic())
         if key.is_shared:
             flight.afterwards = partial(self._keep, key, document)
         return _Landed("upstream", entry)
@@ -299,7 +342,8 @@ class Cache:
         async def below() -> None:
             for layer in (self._shared, self._snapshot):
                 for each in gone:
-                    if layer is not None and each.is_shared:
+                    # Looked for first: a flood of made-up keys must not crowd out what waits to be written.
+                    if layer is not None and each.is_shared and await layer.get(each) is not None:
                         await layer.drop(each)
 
         return below
@@ -307,7 +351,7 @@ class Cache:
     def _check_again(self, key: DocumentKey, announced: int) -> None:
         """Look behind the answer whether the upstream has changed what it never announced."""
         if self._recent(key) is None and not self._flights.under_way(key):
-            self._flights.start(key, announced, lambda flight: self._fly(key, flight))
+            self._start(key, announced, announced)
 
     def _environment_of(self, environment_key: str) -> str:
         if not environment_key.startswith(SERVER_PREFIX):

@@ -32,7 +32,12 @@ class DocumentKey(NamedTuple):
     @property
     def is_shared(self) -> bool:
         """Whether it is kept outside this process: whole documents are, answers for one person are not."""
-        return not self.query and self.path != "identities"
+        return not self.query and not self.is_personal
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it is one person's: traits decide it, which change without an announcement."""
+        return self.path == "identities"
 
     @property
     def digest(self) -> str:
@@ -46,13 +51,15 @@ class Document(msgspec.Struct, frozen=True, dict=True):
 
     `version` in microseconds since the epoch, never newer than the body. `began` is when its fetch began, in
     microseconds: of two documents of one version the later fetch has the newer body. `environment` is the client-side
-    key, empty where it is not known.
+    key, empty where it is not known. `stated` is the version that the upstream itself puts on the body; it is below
+    `version` where that had to be taken from what was announced.
     """
 
     version: int
     began: int
     environment: str
     body: bytes
+    stated: int = 0
 
     @property
     def age_order(self) -> tuple[int, int]:

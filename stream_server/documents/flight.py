@@ -1,7 +1,8 @@
 """Coalescing: one fetch of a document at a time, however many wait, and nobody joins one that began too early.
 
-A flight that began before version N was known may bring the document from before N. So who wants N joins only a
-flight whose `wanted` is N or more, and starts another one where there is none.
+A flight that began before version N was known may bring the document from before N. So who comes when N is known
+joins only a flight that began when N was `known`, and starts another one where there is none. That a flight is *wanted*
+to bring N says nothing of it: anybody can want anything.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Flight(Generic[T]):
-    """A fetch. Until it has `begun`, `wanted` may still rise; `landed` holds what it brought.
+    """A fetch. `known` is the version that was announced when it began; `landed` holds what it brought.
 
-    `afterwards` is what is still to do then, for which nobody waits.
+    Until it has `begun`, `wanted`, the newest version that anybody asked of it, may still rise. Nobody joins one that
+    is `sealed`. `afterwards` is what is still to do then, for which nobody waits.
     """
 
     wanted: int
     landed: asyncio.Future[T]
+    known: int = 0
     begun: bool = False
+    sealed: bool = False
     afterwards: Callable[[], Awaitable[None]] | None = None
 
 
@@ -41,12 +45,19 @@ class Flights(Generic[T]):
         self._flights: dict[DocumentKey, list[Flight[T]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def to_join(self, key: DocumentKey, wanted: int) -> Flight[T] | None:
-        """Return a flight that has begun and will bring `wanted`."""
+    def to_join(self, key: DocumentKey, known: int, wanted: int) -> Flight[T] | None:
+        """Return a flight that began when `known` was known and that was asked for `wanted`."""
         for flight in self._flights.get(key, ()):
-            if flight.begun and flight.wanted >= wanted:
+            if flight.begun and not flight.sealed and flight.known >= known and flight.wanted >= wanted:
                 return flight
         return None
+
+    def seal(self, path: str, environment_key: str) -> None:
+        """Let nobody join the flights of `path` that are under way: something has changed since they began."""
+        for key, flights in self._flights.items():
+            if (key.path, key.environment_key) == (path, environment_key):
+                for flight in flights:
+                    flight.sealed = True
 
     def to_come(self, key: DocumentKey, wanted: int) -> Flight[T] | None:
         """Return the flight that begins later, which now will bring `wanted` too."""
@@ -61,10 +72,17 @@ class Flights(Generic[T]):
         return [flight for flight in self._flights.get(key, ()) if flight.begun]
 
     def start(
-        self, key: DocumentKey, wanted: int, fetch: Callable[[Flight[T]], Awaitable[T]], delay: float = 0.0
+        self,
+        key: DocumentKey,
+        *,
+        known: int,
+        wanted: int,
+        fetch: Callable[[Flight[T]], Awaitable[T]],
+        delay: float = 0.0,
     ) -> Flight[T]:
         """Begin `fetch` after `delay` seconds, in a task of its own: who waits for it may go away."""
-        flight: Flight[T] = Flight(wanted, asyncio.get_running_loop().create_future(), begun=delay <= 0)
+        landed = asyncio.get_running_loop().create_future()
+        flight: Flight[T] = Flight(wanted, landed, known=known, begun=delay <= 0)
         self._flights.setdefault(key, []).append(flight)
         self._own(self._fly(key, flight, fetch, delay))
         return flight

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from publisher.messages import now
 from stream_server.documents.answers import Failure, Problem, Rendered
@@ -27,7 +26,7 @@ class Identities:
 
     async def post(self, environment_key: str, body: bytes) -> Served:
         """Post an identity with its traits, once: a second attempt could write traits twice. Raises `Problem`."""
-        identity = _checked(json_object(body))
+        _check(json_object(body))
         key = DocumentKey(PATH, environment_key, f"body={hashlib.blake2b(body, digest_size=16).hexdigest()}")
         announced, began = self._cache.announced(environment_key), now()
         try:
@@ -40,15 +39,15 @@ class Identities:
                 raise Failure(502, UNREACHABLE, headers=RETRY_SOON) from None
             return Served(held, "memory", stale=True)
         finally:
-            # Traits decide flags: what a GET got before them is not this person's answer any more.
-            self._cache.forget(DocumentKey(PATH, environment_key, urlencode({"identifier": identity})))
+            # Traits decide flags: what a GET began to fetch before them is not this person's answer any more.
+            self._cache.seal(PATH, environment_key)
         document = self._cache.document(environment_key, answer, announced=announced, began=began)
         self._cache.remember(key, document)
         return Served(Rendered(document, kept=False), "upstream")
 
 
-def _checked(content: dict[str, Any]) -> str:
-    """Return the identifier. Raises `Problem` 400."""
+def _check(content: dict[str, Any]) -> None:
+    """Raise `Problem` 400 for what is no identity with traits."""
     identifier = content.get("identifier", "")
     if not isinstance(identifier, str) or len(identifier) > LONGEST_IDENTIFIER:
         raise Problem(400, f"identifier must be a text of at most {LONGEST_IDENTIFIER} characters.")
@@ -60,4 +59,3 @@ def _checked(content: dict[str, Any]) -> str:
     for trait in traits:
         if not isinstance(trait, dict) or not isinstance(trait.get("trait_key"), str) or not trait["trait_key"]:
             raise Problem(400, "each of traits must be an object with a trait_key.")
-    return identifier

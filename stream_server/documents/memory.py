@@ -17,11 +17,34 @@ _OVERHEAD: Final = 2048
 
 @dataclass(slots=True)
 class Entry:
-    """A document in memory. `checked` is the monotonic time of its last confirmation, None when it has had none."""
+    """A document in memory. `checked` is the monotonic time of its last confirmation, None when it has had none.
+
+    `served` is whether any client was given it since it was fetched.
+    """
 
     document: Document
     rendered: Rendered
     checked: float | None
+    served: bool = False
+
+
+class _Index:
+    """Which documents belong to a key: an environment has few, the memory many."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, dict[DocumentKey, None]] = {}
+
+    def of(self, name: str) -> list[DocumentKey]:
+        return list(self._keys.get(name, ()))
+
+    def add(self, name: str, key: DocumentKey) -> None:
+        self._keys.setdefault(name, {})[key] = None
+
+    def remove(self, name: str, key: DocumentKey) -> None:
+        keys = self._keys[name]
+        del keys[key]
+        if not keys:
+            del self._keys[name]
 
 
 class Memory:
@@ -30,6 +53,8 @@ class Memory:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._entries: OrderedDict[DocumentKey, Entry] = OrderedDict()
+        self._by_environment_key = _Index()
+        self._by_environment = _Index()
         self.size = 0
         """Bytes held now."""
 
@@ -43,6 +68,10 @@ class Memory:
             self._entries.move_to_end(key)
         return entry
 
+    def peek(self, key: DocumentKey) -> Entry | None:
+        """Return the entry of `key` without counting that as use."""
+        return self._entries.get(key)
+
     def put(self, key: DocumentKey, document: Document, checked: float | None) -> Entry:
         """Keep `document` unless a newer one is held; return the entry that holds from now on."""
         held = self._entries.get(key)
@@ -53,12 +82,13 @@ class Memory:
                 held.checked = checked if held.checked is None else max(held.checked, checked or 0.0)
                 return held
             self.drop(key)
-        entry = Entry(document, Rendered(document, kept=key.path != "identities"), checked)
-        self.size += _cost(document)
+        entry = Entry(document, Rendered(document, kept=not key.is_personal), checked)
+        self.size += _cost(key, document)
         self._entries[key] = entry
+        self._by_environment_key.add(key.environment_key, key)
+        self._by_environment.add(document.environment, key)
         while self.size > self._limit:
-            _, oldest = self._entries.popitem(last=False)
-            self.size -= _cost(oldest.document)
+            self.drop(next(iter(self._entries)))
         return entry
 
     def drop(self, key: DocumentKey) -> bool:
@@ -66,13 +96,19 @@ class Memory:
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
-        self.size -= _cost(entry.document)
+        self.size -= _cost(key, entry.document)
+        self._by_environment_key.remove(key.environment_key, key)
+        self._by_environment.remove(entry.document.environment, key)
         return True
 
     def of_environment_key(self, environment_key: str) -> list[DocumentKey]:
         """Return the keys of every document that was asked for with `environment_key`."""
-        return [key for key in self._entries if key.environment_key == environment_key]
+        return self._by_environment_key.of(environment_key)
+
+    def of_environment(self, environment: str) -> list[DocumentKey]:
+        """Return the keys of every document of the environment with that client-side key."""
+        return self._by_environment.of(environment)
 
 
-def _cost(document: Document) -> int:
-    return len(document.body) + _OVERHEAD
+def _cost(key: DocumentKey, document: Document) -> int:
+    return len(document.body) + len(key.query) + _OVERHEAD

@@ -64,6 +64,10 @@ class Documents:
         """Return the versions of the snapshot on disk, which the feed starts with."""
         return self._snapshot.saved_versions() if self._snapshot is not None else {}
 
+    def fetch_ahead(self, environment: str) -> None:
+        """Fetch again, behind everything else, what clients use of `environment`: it has a new version."""
+        self._cache.fetch_ahead(environment)
+
     async def start(self) -> None:
         """Begin what works behind the requests: writing the snapshot, passing reports on, looking after Redis."""
         work: dict[str, Coroutine[Any, Any, None]] = {"analytics": self._analytics.run()}
@@ -77,9 +81,9 @@ class Documents:
         """End it, write what is not yet written, close every connection."""
         await self._behind.aclose()
         await self._cache.stop()
-        await self._analytics.stop()
         if self._snapshot is not None:
-            await self._snapshot.stop()
+            await self._snapshot.stop()  # first: what else is slow now must not cost the next process its documents
+        await self._analytics.stop()
         if self._redis is not None:
             await self._redis.stop()
         await self._upstream.close()

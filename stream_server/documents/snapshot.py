@@ -116,11 +116,15 @@ class Snapshot:
         grown = {key: version for key, version in known.items() if self._saved.get(key, 0) < version}
         if not waiting and not grown:
             return
-        if await self._in_thread(lambda: self._write(waiting, grown.items())):
-            self._saved.update(grown)
-            return
-        for digest, document in waiting.items():  # the disk failed: tried again, unless something newer waits now
-            self._waiting.setdefault(digest, document)
+        written = None
+        try:
+            written = await self._in_thread(lambda: self._write(waiting, grown.items()))
+        finally:  # also when the process stops in the middle of a round
+            if written:
+                self._saved.update(grown)
+            else:
+                for digest, document in waiting.items():  # tried again, unless something newer waits now
+                    self._waiting.setdefault(digest, document)
 
     async def _in_thread(self, work: Callable[[], T]) -> T | None:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._try, work)

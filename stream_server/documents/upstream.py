@@ -26,6 +26,13 @@ log = get_logger(__name__)
 PASSED_THROUGH: Final = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
 """Statuses that are the upstream's word about the request itself; all others but 200 are failures of its own."""
 
+OF_THE_API: Final = frozenset({401, 403, 404, 405})
+"""Statuses that proxies in between give as well: the upstream's own word only with a JSON object."""
+
+CONNECTIONS: Final = 128
+FOR_ANYBODY: Final = 64
+"""Connections that requests with made-up keys, identifiers and features can take at most; the others stay free."""
+
 _HIGHEST_VERSION: Final = 2**53
 
 
@@ -72,23 +79,25 @@ class Upstream:
             base_url=url.rstrip("/"),
             verify=url.startswith("https:"),  # a tenth of a second of reading certificates that nothing else needs
             timeout=httpx.Timeout(timeout),
-            limits=httpx.Limits(max_connections=128, max_keepalive_connections=32, keepalive_expiry=30),
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=32, keepalive_expiry=30),
             headers={"User-Agent": "flagstream-stream-server"},
         )
+        self._turns = asyncio.Semaphore(FOR_ANYBODY)
         self._down = False
 
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
 
-    async def get(self, path: str, environment_key: str, query: str = "") -> Answer:
-        """Fetch ``/api/v1/{path}/``. Raises `UnavailableError` or `RefusedError`."""
+    async def get(self, path: str, environment_key: str, query: str = "", *, known: bool = False) -> Answer:
+        """Fetch ``/api/v1/{path}/``; `known` documents never wait for others. `UnavailableError`, `RefusedError`."""
         url = f"/api/v1/{path}/{'?' + query if query else ''}"
-        return await self._ask(self._client.build_request("GET", url, headers={"X-Environment-Key": environment_key}))
+        request = self._client.build_request("GET", url, headers={"X-Environment-Key": environment_key})
+        return await (self._ask(request) if known else self._ask_in_turn(request))
 
     async def post(self, path: str, environment_key: str, body: bytes) -> Answer:
         """Post JSON to ``/api/v1/{path}/``. Raises `UnavailableError` or `RefusedError`."""
-        return await self._ask(self._post(path, environment_key, body))
+        return await self._ask_in_turn(self._post(path, environment_key, body))
 
     async def report(self, path: str, environment_key: str, body: bytes) -> None:
         """Post JSON and ignore what the answer says. Raises `UnavailableError` or `RefusedError`."""
@@ -97,6 +106,17 @@ class Upstream:
     def _post(self, path: str, environment_key: str, body: bytes) -> httpx.Request:
         headers = {"X-Environment-Key": environment_key, "Content-Type": "application/json"}
         return self._client.build_request("POST", f"/api/v1/{path}/", headers=headers, content=body)
+
+    async def _ask_in_turn(self, request: httpx.Request) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UnavailableError("too many requests wait for it") from None
+        try:
+            return await self._ask(request)
+        finally:
+            self._turns.release()
 
     async def _ask(self, request: httpx.Request, read: Callable[[httpx.Response], Answer] | None = None) -> Answer:
         began = time.monotonic()
@@ -135,7 +155,11 @@ def _acknowledged(response: httpx.Response) -> Answer:
 def _refuse(response: httpx.Response) -> NoReturn:
     if response.status_code not in PASSED_THROUGH:
         raise UnavailableError(f"it answered {response.status_code}")
-    raise RefusedError(_refusal(response.status_code, response.content))
+    problem = _refusal(response.status_code, response.content)
+    if problem is None:
+        # The page of a proxy that has lost its way to the API: it says nothing about the key.
+        raise UnavailableError(f"it answered {response.status_code} without JSON")
+    raise RefusedError(problem)
 
 
 def _answer(response: httpx.Response) -> Answer:
@@ -160,13 +184,18 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(body, version, labelled=False, environment=environment)
 
 
-def _refusal(status: int, body: bytes) -> Problem:
+def _refusal(status: int, body: bytes) -> Problem | None:
+    """Return the upstream's refusal, None where it does not speak for itself."""
     try:
-        msgspec.json.decode(body)
+        is_object = isinstance(msgspec.json.decode(body), dict)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # An HTML page of a proxy in between would make SDKs fail on something else than what is wrong.
-        return Problem(status, f"The upstream answered {status}.")
-    return Problem(status, f"the upstream answered {status}", body=body)
+        is_object = False
+    if is_object:
+        return Problem(status, f"the upstream answered {status}", body=body)
+    if status in OF_THE_API:
+        return None
+    # An HTML page would make SDKs fail on something else than what is wrong.
+    return Problem(status, f"The upstream answered {status}.")
 
 
 def _microseconds(seconds: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from publisher.messages import now
 from tests.documents.upstream import CLIENT_KEY, NOW, Setup, Upstream, documents, value, version
 
 pytestmark = pytest.mark.asyncio
@@ -41,6 +42,33 @@ async def test_fetch_that_began_before_an_update_is_not_joined_after_it(setup: S
     assert version(await early) == NOW + 1
     assert value(await setup.flags()) == "b"
     assert len(setup.upstream.asked) == 2
+
+
+@pytest.mark.parametrize("query", ["", "?v="])
+async def test_version_that_somebody_made_up_does_not_make_an_old_document_pass_for_a_new_one(
+    setup: Setup, query: str
+) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    await setup.flags()
+    made_up = now() + 299_000_000
+    assert version(await setup.flags(f"?v={made_up}")) == NOW  # that fetch was a try for more than will be announced
+    setup.upstream.version, setup.upstream.value = NOW + 1, "b"
+    setup.versions.advance(CLIENT_KEY, NOW + 1)
+    assert value(await setup.flags(query and f"?v={NOW + 1}")) == "b"
+
+
+async def test_fetch_for_a_version_that_somebody_made_up_is_not_joined_after_an_update(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    gate = setup.upstream.hold()
+    early = asyncio.create_task(setup.flags(f"?v={now() + 299_000_000}"))
+    await setup.upstream.arrived.acquire()
+    setup.upstream.version, setup.upstream.value = NOW + 1, "b"
+    setup.versions.advance(CLIENT_KEY, NOW + 1)
+    late = asyncio.create_task(setup.flags(f"?v={NOW + 1}"))
+    await asyncio.wait_for(setup.upstream.arrived.acquire(), 5)
+    gate.set()
+    assert value(await late) == "b"
+    await early
 
 
 async def test_later_fetch_of_the_same_version_is_not_covered_by_an_earlier_one(setup: Setup) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from stream_server.documents import cache
+from stream_server.documents.upstream import CONNECTIONS, FOR_ANYBODY
 from tests.documents.upstream import CLIENT_KEY, NOW, SERVER_KEY, Setup, Upstream, documents, is_stale, value, version
 from tests.servers import free_port
 
@@ -14,7 +17,11 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.mark.parametrize(
     ("status", "raw"),
-    [(500, None), (503, None), (429, None), (302, b""), (200, b"<html>"), (200, b'"text"'), (200, b"")],
+    [
+        *((500, None), (503, None), (429, None), (302, b""), (200, b"<html>"), (200, b'"text"'), (200, b"")),
+        # Pages of proxies that have lost their way to the API: they say nothing about the key.
+        *((401, b"<html>"), (403, b"<html>"), (404, b"404 page not found"), (404, b"404"), (405, b"")),
+    ],
 )
 async def test_last_good_document_is_served_and_says_that_it_is_stale(
     setup: Setup, status: int, raw: bytes | None
@@ -108,5 +115,68 @@ async def test_refused_key_loses_every_document_that_it_opened(setup: Setup) -> 
 async def test_page_of_a_proxy_does_not_reach_clients_as_a_refusal(setup: Setup) -> None:
     setup.upstream.status, setup.upstream.raw = 403, b"<html>Forbidden</html>"
     response = await setup.flags()
-    assert response.status_code == 403
-    assert response.json() == {"detail": "The upstream answered 403."}
+    assert response.status_code == 502
+    assert "upstream_url" in response.json()["detail"]
+    setup.upstream.status = 413
+    response = await setup.client.post(
+        "/api/v1/identities/", json={"identifier": "u"}, headers={"X-Environment-Key": CLIENT_KEY}
+    )
+    assert response.status_code == 413
+    assert response.json() == {"detail": "The upstream answered 413."}
+
+
+async def test_page_of_a_proxy_deletes_no_document_from_any_layer(upstream: Upstream, tmp_path: Path) -> None:
+    async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
+        setup.versions.advance(CLIENT_KEY, NOW)
+        await setup.flags()
+    async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
+        upstream.status, upstream.raw = 404, b"<h1>default backend - 404</h1>"
+        assert is_stale(await setup.flags())
+    upstream.status, upstream.raw = 503, None
+    async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
+        assert value(await setup.flags()) == "a"
+
+
+async def test_made_up_keys_cannot_take_the_connections_of_those_that_are_known(upstream: Upstream) -> None:
+    async with documents(upstream, upstream_timeout=60) as setup:
+        setup.versions.advance(CLIENT_KEY, NOW)
+        await setup.flags()
+        gate = upstream.hold()
+        made_up = [asyncio.create_task(setup.flags(key=f"made-up-{number}")) for number in range(CONNECTIONS // 2)]
+        for path in ("flags/?feature", "identities/?identifier"):
+            urls = [f"/api/v1/{path}={number}" for number in range(CONNECTIONS // 2)]
+            headers = {"X-Environment-Key": CLIENT_KEY}
+            made_up += [asyncio.create_task(setup.client.get(url, headers=headers)) for url in urls]
+        for _ in range(FOR_ANYBODY):
+            await upstream.arrived.acquire()
+        upstream.gate = asyncio.Event()
+        upstream.gate.set()
+        upstream.version = NOW + 1
+        setup.versions.advance(CLIENT_KEY, NOW + 1)
+        response = await asyncio.wait_for(setup.flags(), 10)
+        assert (version(response), is_stale(response)) == (NOW + 1, False)
+        gate.set()
+        assert {each.status_code for each in await asyncio.gather(*made_up)} == {200}
+
+
+async def test_refused_keys_that_were_never_held_cost_the_disk_nothing(upstream: Upstream, tmp_path: Path) -> None:
+    async with documents(upstream, snapshot_dir=str(tmp_path)) as setup:
+        upstream.status = 401
+        for number in range(20):
+            assert (await setup.flags(key=f"made-up-{number}")).status_code == 401
+        snapshot = setup.documents._snapshot
+        assert snapshot is not None
+        assert not snapshot._waiting
+
+
+async def test_tries_are_remembered_for_a_second_and_by_digest(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "PAUSE", 0.05)
+    setup.upstream.status = 404
+    long = {"feature": "\N{ROMAN NUMERAL ONE}" * 2000}
+    for _ in range(3):
+        await setup.client.get("/api/v1/flags/", params=long, headers={"X-Environment-Key": CLIENT_KEY})
+        await asyncio.sleep(0.06)
+    await setup.flags()
+    tried = setup.documents._cache._tried
+    assert len(tried) == 1
+    assert max(map(len, tried)) == 32

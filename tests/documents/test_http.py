@@ -79,6 +79,18 @@ async def test_caches_keep_the_version_that_was_asked_for_and_nothing_else(setup
     assert cache_control(identity) == "private, no-store"
 
 
+async def test_answer_that_only_we_take_for_the_version_asked_for_is_kept_for_a_second(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    setup.upstream.labelled = False
+    setup.upstream.headers = {"X-Flagsmith-Document-Updated-At": "1733480514.079725"}
+    response = await setup.flags(f"?v={NOW}")
+    assert (version(response), cache_control(response)) == (NOW, "public, max-age=0, s-maxage=1")
+    # A Flagsmith API whose own header has caught up is believed.
+    setup.upstream.headers = {"X-Flagsmith-Document-Updated-At": f"{NOW // 1_000_000 + 1}.000000"}
+    setup.versions.advance(CLIENT_KEY, NOW + 1)
+    assert cache_control(await setup.flags(f"?v={NOW + 1}")) == "public, max-age=86400, immutable"
+
+
 async def test_headers_say_which_version_it_is_and_scripts_may_read_them(setup: Setup) -> None:
     response = await setup.flags()
     assert version(response) == NOW

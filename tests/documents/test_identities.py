@@ -16,29 +16,59 @@ KEY = {"X-Environment-Key": CLIENT_KEY}
 IDENTITY = {"identifier": "u", "traits": [{"trait_key": "age", "trait_value": 30}]}
 
 
-async def test_person_is_cached_by_identifier(setup: Setup) -> None:
+async def test_person_is_fetched_for_each_request_because_traits_change_on_any_worker(setup: Setup) -> None:
     setup.versions.advance(CLIENT_KEY, NOW)
-    for identifier in ("u", "u", "w@example.com", "u"):
+    for identifier in ("u", "u", "w@example.com"):
         response = await setup.client.get("/api/v1/identities/", params={"identifier": identifier}, headers=KEY)
         assert response.json()["flags"]
+        assert not is_stale(response)
     assert setup.upstream.asked == [
+        "/api/v1/identities/?identifier=u",
         "/api/v1/identities/?identifier=u",
         "/api/v1/identities/?identifier=w%40example.com",
     ]
 
 
-async def test_traits_always_reach_the_upstream_and_make_the_cached_person_old(setup: Setup) -> None:
+async def test_requests_for_one_person_share_a_fetch_and_its_last_answer_when_the_upstream_fails(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    url = "/api/v1/identities/?identifier=u"
+    gate = setup.upstream.hold()
+    requests = [asyncio.create_task(setup.client.get(f"{url}&v={NOW + n}", headers=KEY)) for n in range(20)]
+    await setup.upstream.arrived.acquire()
+    gate.set()
+    assert {(await request).status_code for request in requests} == {200}
+    assert len(setup.upstream.asked) == 1
+    setup.upstream.status = 503
+    assert is_stale(await setup.client.get(url, headers=KEY))
+
+
+async def test_fetch_of_a_person_that_began_before_new_traits_is_not_joined_after_them(setup: Setup) -> None:
     setup.versions.advance(CLIENT_KEY, NOW)
     url = "/api/v1/identities/"
-    await setup.client.get(url, params={"identifier": "u"}, headers=KEY)
+    old = setup.upstream.hold()
+    early = asyncio.create_task(setup.client.get(url, params={"identifier": "u"}, headers=KEY))
+    await setup.upstream.arrived.acquire()
+    setup.upstream.gate = asyncio.Event()
+    setup.upstream.gate.set()
+    await setup.client.post(url, json=IDENTITY, headers=KEY)
+    setup.upstream.value = "after the traits"
+    late = await asyncio.wait_for(setup.client.get(url, params={"identifier": "u"}, headers=KEY), 5)
+    assert late.json()["flags"][0]["feature_state_value"] == "after the traits"
+    old.set()
+    await early
+    again = await setup.client.get(url, params={"identifier": "u"}, headers=KEY)
+    assert again.json()["flags"][0]["feature_state_value"] == "after the traits"
+
+
+async def test_traits_always_reach_the_upstream(setup: Setup) -> None:
+    setup.versions.advance(CLIENT_KEY, NOW)
+    url = "/api/v1/identities/"
     for _ in range(2):
         response = await setup.client.post(url, json=IDENTITY, headers=KEY)
         assert response.status_code == 200
         assert response.headers["X-Flagstream-Version"] == str(NOW)
         assert response.headers["Cache-Control"] == "private, no-store"
     assert setup.upstream.bodies == [IDENTITY, IDENTITY]
-    await setup.client.get(url, params={"identifier": "u"}, headers=KEY)
-    assert len(setup.upstream.asked) == 4
 
 
 async def test_last_answer_to_the_same_traits_is_served_when_the_upstream_fails(setup: Setup) -> None:

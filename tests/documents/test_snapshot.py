@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -134,6 +134,24 @@ async def test_refused_document_is_gone_from_disk(upstream: Upstream, tmp_path: 
         upstream.status = 403
         assert (await setup.flags()).status_code == 403
     assert _rows(tmp_path, "documents") == 0
+
+
+async def test_it_is_written_first_when_the_process_stops_whatever_else_is_slow(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    stack = AsyncExitStack()
+    setup = await stack.enter_async_context(documents(upstream, snapshot_dir=str(tmp_path)))
+    setup.versions.advance(CLIENT_KEY, NOW)
+    await setup.flags()
+    gate = upstream.hold()
+    setup.documents._analytics.collect(CLIENT_KEY, {"f": 1})
+    stopping = asyncio.create_task(stack.aclose())
+    async with asyncio.timeout(5):
+        while not _rows(tmp_path, "documents"):
+            await asyncio.sleep(0.005)
+    assert not stopping.done(), "the last report still waits for the upstream"
+    gate.set()
+    await stopping
 
 
 async def test_nobody_else_may_read_it_and_keys_of_documents_are_not_in_it(upstream: Upstream, tmp_path: Path) -> None:
