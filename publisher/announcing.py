@@ -8,8 +8,7 @@ import nats.errors
 
 from flagstream.logs import get_logger
 from publisher.announcer import Announcer, NotAnnouncedError
-from publisher.api.about import Streams
-from publisher.counts import stream_counts
+from publisher.counts import Streams, stream_counts
 from publisher.database import Database
 from publisher.errors import BrokerAwayError, NotFoundError
 from publisher.messages.client import Client, connect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from sqlalchemy import ColumnElement, select
@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from publisher.messages import wire_seconds
 from publisher.models import Change as ChangeRow
 
-__all__ = ["ACTIONS", "Change", "Filter", "listed"]
+__all__ = ["ACTIONS", "Action", "Change", "Filter", "listed"]
 
-ACTIONS = (
+Action = Literal[
     "project.created",
     "project.renamed",
     "project.deleted",
@@ -28,8 +28,11 @@ ACTIONS = (
     "state.changed",
     "token.created",
     "token.revoked",
-)
-"""Every `action` that a line may have."""
+    "version.reset",
+]
+"""What a line may say was done."""
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

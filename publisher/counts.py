@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from publisher.messages import COUNTS_SUBJECT, CountsReply, CountsRequest
 
-__all__ = ["StreamCounts", "stream_counts"]
+__all__ = ["StreamCounts", "Streams", "stream_counts"]
 
 _replies = msgspec.json.Decoder(CountsReply)
 
@@ -26,6 +26,13 @@ class StreamCounts:
 
     streams: dict[str, int]
     servers: int
+
+
+class Streams(msgspec.Struct, frozen=True):
+    """Streams open now by environment key, over `servers` stream-server processes; null means unknown."""
+
+    servers: int | None
+    streams: dict[str, int | None]
 
 
 async def stream_counts(client: Client, keys: Iterable[str], wait: float = 0.15) -> StreamCounts | None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from publisher import environments, names, projects, values
+from publisher.changes import Action
 from publisher.errors import DuplicateError, Fault, InvalidError, NotFoundError
 from publisher.expectation import ANY, Expectation
 from publisher.messages import wire_seconds
@@ -193,7 +194,7 @@ async def _announce_all(
     change: Transaction,
     project: str,
     in_environments: list[EnvironmentRow],
-    action: str,
+    action: Action,
     feature: str,
     *,
     before: Any = None,

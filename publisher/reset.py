@@ -21,6 +21,7 @@ from sqlalchemy import insert
 
 from publisher import messages, outbox
 from publisher.announcer import AheadError, Announcer, NotAnnouncedError
+from publisher.changes import Action
 from publisher.database import Database
 from publisher.messages import STREAM
 from publisher.messages.jetstream import StreamMissingError, call
@@ -28,6 +29,7 @@ from publisher.models import Change
 
 __all__ = ["reset_version"]
 
+RESET: Final[Action] = "version.reset"
 ATTEMPTS: Final = 5
 PAUSE: Final = 0.2
 """Seconds after which a relay has published, and written down, what it had in hand."""
@@ -83,7 +85,7 @@ async def _put_back(database: Database, key: str, version: int, *, actor: str | 
             insert(Change).values(
                 at=version,
                 actor=actor,
-                action="version.reset",
+                action=RESET,
                 environment_key=key,
                 before={"version": was},
                 after={"version": version},

@@ -21,6 +21,7 @@ from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from publisher import outbox
+from publisher.changes import Action
 from publisher.database import Database
 from publisher.messages import now
 from publisher.models import Change
@@ -83,7 +84,7 @@ class Transaction:
         return version
 
     async def log(
-        self, action: str, where: Where, *, before: Any = None, after: Any = None, version: int | None = None
+        self, action: Action, where: Where, *, before: Any = None, after: Any = None, version: int | None = None
     ) -> None:
         """Write one line of the change log; `version` is the one that announces this change."""
         await self.connection.execute(

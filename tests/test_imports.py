@@ -70,6 +70,17 @@ def test_packages_import_only_what_their_charter_allows(place: str) -> None:
     assert not breaches
 
 
+def test_what_is_below_http_in_the_publisher_does_not_import_it() -> None:
+    above = {"publisher.api", "publisher.dashboard"}
+    breaches = {
+        f"{path.name} imports {name}"
+        for path in (ROOT / "publisher").glob("*.py")
+        for name in own_imports(path)
+        if path.name != "app.py" and ".".join(name.split(".")[:2]) in above
+    }
+    assert not breaches
+
+
 def test_every_package_of_the_wheel_has_a_rule_and_a_charter() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == {place.split("/", maxsplit=1)[0] for place in ALLOWED}

@@ -10,10 +10,11 @@ from pydantic import Field
 from starlette.responses import HTMLResponse, Response
 
 from publisher.api.operation import Call, Operation, Query, json_response
+from publisher.counts import Streams
 from publisher.errors import Fault, InvalidError
 from publisher.messages import is_key, now
 
-__all__ = ["Counts", "Streams", "Time", "operations"]
+__all__ = ["Counts", "Time", "operations"]
 
 MOST_KEYS = 200
 """Environments in one question for streams."""
@@ -23,13 +24,6 @@ class Time(msgspec.Struct, frozen=True):
     """The publisher's clock in microseconds since the Unix epoch."""
 
     now: int
-
-
-class Streams(msgspec.Struct, frozen=True):
-    """Streams open now by environment key, over `servers` stream-server processes; null means unknown."""
-
-    servers: int | None
-    streams: dict[str, int | None]
 
 
 Counts = Callable[[Sequence[str]], Awaitable[Streams]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from publisher import changes, grafana
 from publisher.api.operation import Call, Operation, Query, json_response
 from publisher.api.paging import Limit
-from publisher.changes import Change
+from publisher.changes import Action, Change
 from publisher.grafana import Annotation
 from publisher.messages import InvalidVersionError, parse_version
 from publisher.models import KEY_LENGTH
@@ -48,22 +48,6 @@ Moment = Annotated[
     int,
     BeforeValidator(_moment),
     Field(json_schema_extra={"type": ["number", "string"]}, description="Unix seconds or ISO 8601"),
-]
-Action = Literal[
-    "project.created",
-    "project.renamed",
-    "project.deleted",
-    "environment.created",
-    "environment.renamed",
-    "environment.deleted",
-    "feature.created",
-    "feature.renamed",
-    "feature.described",
-    "feature.deleted",
-    "state.changed",
-    "token.created",
-    "token.revoked",
-    "version.reset",
 ]
 
 

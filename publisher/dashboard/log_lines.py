@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from publisher.changes import Change
+from publisher.changes import Action, Change
 from publisher.dashboard.rendering import shown
 
-__all__ = ["Difference", "Line", "line"]
+__all__ = ["DONE", "Difference", "Line", "line"]
 
-_DONE = {
+DONE: Mapping[Action, str] = {
     "project.created": "created the project",
     "project.renamed": "renamed the project",
     "project.deleted": "deleted the project",
@@ -26,6 +26,7 @@ _DONE = {
     "state.changed": "changed",
     "token.created": "created a token",
     "token.revoked": "revoked a token",
+    "version.reset": "put back the version of",
 }
 
 
@@ -56,12 +57,12 @@ class Line:
 
 def line(change: Change) -> Line:
     """Return `change` in words."""
-    subject = change.feature or change.environment or change.project
+    subject = change.feature or change.environment or change.project or change.environment_key
     token = (change.after or change.before or {}) if change.action.startswith("token.") else {}
     pushed = change.pushed_at
     return Line(
         change=change,
-        done=_DONE.get(change.action, change.action),
+        done=DONE.get(cast("Action", change.action), change.action),
         subject=subject or str(token.get("name", "")),
         differences=_differences(change),
         # The moment of the change is taken before its transaction, so this includes the write.

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import time
-from typing import get_args
 
 import pytest
 
 from publisher import changes
-from publisher.api.changes import Action
+from publisher.dashboard.log_lines import DONE
 from tests.publisher.api.serving import Api
 
 
@@ -96,5 +95,8 @@ async def test_grafana_gets_annotations_in_milliseconds(api: Api) -> None:
     assert only.json() == []
 
 
-def test_the_filter_knows_every_action_there_is() -> None:
-    assert get_args(Action) == changes.ACTIONS
+@pytest.mark.asyncio
+async def test_the_filter_and_the_words_of_the_page_know_every_action_there_is(sqlite_api: Api) -> None:
+    assert set(DONE) == set(changes.ACTIONS)
+    for action in changes.ACTIONS:
+        await sqlite_api("GET", f"/api/changes?action={action}", 200)
