@@ -54,6 +54,8 @@ def watch(
     """
     api_url = api_url or str((running_stack(data) or {}).get("stream") or DEFAULT_URL)
     _show_client_log()
+    # A shell starts background jobs with SIGINT ignored; whoever sends it to one all the same means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # asyncio.run turns the first Ctrl-C into a cancellation, so the stream is closed before we leave.
         asyncio.run(_watch(key, api_url, stream_url, frozenset(feature or ()), as_json=as_json))
