@@ -47,7 +47,7 @@ class Child:
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.name = name
-        self._command = command
+        self.command = command
         self._env = env
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
@@ -62,7 +62,7 @@ class Child:
     async def start(self) -> None:
         """Start it; its log goes to our stderr."""
         self._process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *self.command,
             env=self._env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 flagstream.db   the publisher's database        nats/       the JetStream store
 tokens.json     admin and sse token, 0600       snapshot/   the stream server's snapshot
 demo.json       the seeded environment          up.json     what `--json` prints, while it runs, 0600
+nats.conf       bounds nats.log                 nats.log    nats-server's log, and one full one before it
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +21,11 @@ from flagstream.cli.failure import failure
 __all__ = ["DataFolder", "default_folder", "open_folder", "running_stack"]
 
 MOST_AT_ONCE = 32
+LOG_SIZE = "10MB"
+
+TRIES = 3
+PAUSE = 0.02
+"""Seconds between tries for the lock: a command that looks whether it is held has it for a moment."""
 
 
 def default_folder() -> Path:
@@ -44,6 +51,13 @@ class DataFolder:
         self._write_private("tokens.json", {"admin_token": admin, "sse_token": sse})
         return admin, sse
 
+    def nats_config(self) -> Path:
+        """Write what nats-server takes from a file only, and return the file: a log of bounded size."""
+        file = self.path / "nats.conf"
+        # The number counts the current one.
+        file.write_text(f"logfile_size_limit: {LOG_SIZE}\nlogfile_max_num: 2\n")
+        return file
+
     def demo(self) -> dict[str, str] | None:
         """Return the demo environment seeded by an earlier run."""
         file = self.path / "demo.json"
@@ -57,9 +71,10 @@ class DataFolder:
         """Tell other commands on this machine what runs."""
         self._write_private("up.json", stack)
 
-    def clear_running(self) -> None:
-        """Nothing runs any more."""
+    def close(self) -> None:
+        """Nothing runs any more: leave the folder to the next one."""
         (self.path / "up.json").unlink(missing_ok=True)
+        self._lock.close()
 
     def _write_private(self, name: str, content: dict[str, Any]) -> None:
         """Write by rename, so that a reader sees the old or the new and a kill leaves one of them whole."""
@@ -95,19 +110,35 @@ def _lock(path: Path) -> DataFolder | None:
         raise failure(
             f"the data folder {path} cannot be used: {error.strerror}; give --data a folder that you can write to"
         ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        return None
-    return DataFolder(path, lock)
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(PAUSE)
+        else:
+            return DataFolder(path, lock)
+    lock.close()
+    return None
 
 
 def running_stack(path: Path | None = None) -> dict[str, Any] | None:
     """Return what the `flagstream up` of this data folder printed, None when none runs there."""
-    file = (path or default_folder()) / "up.json"
+    folder = path or default_folder()
+    if not _is_locked(folder):
+        return None  # one that was killed left its up.json behind, and its ports may be somebody else's by now
     try:
-        stack: dict[str, Any] = json.loads(file.read_text())
+        stack: dict[str, Any] = json.loads((folder / "up.json").read_text())
     except (OSError, json.JSONDecodeError):
         return None
     return stack
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

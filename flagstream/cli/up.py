@@ -71,7 +71,7 @@ def up(
     try:
         asyncio.run(_run(stack, folder, demo=demo, as_json=as_json))
     finally:
-        folder.clear_running()
+        folder.close()
 
 
 async def _run(stack: Stack, folder: DataFolder, *, demo: bool, as_json: bool) -> None:
