@@ -46,8 +46,8 @@ class Health:
         """Return the routes of probes and metrics."""
         live, ready = self.liveness, self.readiness
         return [
-            *(Route(path, live) for path in ("/health/liveness", "/health", "/livez", "/sse/health")),
-            *(Route(path, ready) for path in ("/health/readiness", "/readyz")),
+            *(Route(path, live) for path in ("/health/liveness", "/livez")),
+            *(Route(path, ready) for path in ("/health/readiness", "/readyz", "/health", "/sse/health")),
             Route("/metrics", self.exposition),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 import sys
@@ -26,6 +27,9 @@ BACKLOG = 2048
 
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep one, or they would send into a closing one."""
+
+LONGEST_NOTICE = 2.0
+"""Seconds, at the most, in which a stopping process still accepts, so that load balancers see that it is not ready."""
 
 PATIENCE = 15.0
 """Seconds that a starting process waits for PostgreSQL."""
@@ -92,6 +96,7 @@ def serve(
         failed = True
         server.should_exit = True
 
+    notice = min(settings.drain / 2, LONGEST_NOTICE)
     app = create_app(settings, on_death=die)
     server = Server(
         uvicorn.Config(
@@ -104,9 +109,10 @@ def serve(
             lifespan="on",
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=max(1, round(settings.drain)),
+            timeout_graceful_shutdown=max(1, round(settings.drain - notice)),
         )
     )
+    server.notice = notice
     server.on_stop = app.state.health.drain
     server.watch = watch
     try:
@@ -117,10 +123,15 @@ def serve(
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with two differences: a signal ends it with status 0, and readiness fails first."""
+    """uvicorn's server with two differences: a signal ends it with status 0, and readiness fails first.
+
+    It accepts for `notice` seconds more: who is told by a refused connection has lost a request.
+    """
 
     on_stop: Callable[[], None]
+    notice: float = 0.0
     watch: Callable[[Callable[[], None]], None] | None = None
+    _told: float = -math.inf
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -134,9 +145,18 @@ class Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and then a little longer; a process that failed ends at once."""
+        await super().main_loop()
+        end = self._told + self.notice
+        while time.monotonic() < end and not self.force_exit:  # noqa: ASYNC110 - a flag of uvicorn, set by a signal
+            await asyncio.sleep(0.05)
+
     def stop(self) -> None:
         """Begin to stop."""
         self.on_stop()
+        if not self.should_exit:
+            self._told = time.monotonic()
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -34,8 +34,10 @@ async def test_nats_away_is_said_but_does_not_make_the_publisher_unready(sqlite_
 @pytest.mark.asyncio
 async def test_a_draining_process_is_alive_and_not_ready(sqlite_api: Api) -> None:
     sqlite_api.app.state.health.drain()
-    assert (await sqlite_api("GET", "/health/readiness", 503)).json()["status"] == "draining"
-    await sqlite_api("GET", "/health/liveness", 200)
+    for path in ("/health/readiness", "/readyz", "/health", "/sse/health"):
+        assert (await sqlite_api("GET", path, 503)).json()["status"] == "draining"
+    for path in ("/health/liveness", "/livez"):
+        await sqlite_api("GET", path, 200)
     await sqlite_api("POST", "/api/projects", 201, json={"name": "still served"})
 
 

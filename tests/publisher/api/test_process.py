@@ -58,15 +58,25 @@ def make_project(started: Program, name: str) -> httpx.Response:
     return httpx.post(f"{started.url}/api/projects", json={"name": name}, headers=AUTH, timeout=10)
 
 
-def test_sigterm_and_sigint_end_it_cleanly_and_at_once_when_it_is_idle(tmp_path: Path) -> None:
+def test_sigterm_and_sigint_end_it_cleanly_and_soon_when_it_is_idle(tmp_path: Path) -> None:
     started = program(tmp_path)
     for number in (signal.SIGTERM, signal.SIGINT):
         started.start()
         assert make_project(started, f"project {number}").status_code == 201
         began = time.monotonic()
         assert started.process.stop(number) == 0
-        assert time.monotonic() - began < 5  # idle it takes half a second; the drain setting is ten
+        assert time.monotonic() - began < 7  # idle it takes two and a half seconds; the drain setting is ten
         assert "Traceback" not in started.output()
+
+
+def test_a_stopping_process_says_that_it_is_not_ready_before_it_stops_accepting(running: Program) -> None:
+    os.kill(running.process.pid, signal.SIGTERM)
+    wait_until(lambda: httpx.get(f"{running.url}/health").status_code == 503, "readiness to fail")
+    until = time.monotonic() + 1  # of the two seconds that it accepts
+    while time.monotonic() < until:
+        assert httpx.get(f"{running.url}/health").status_code == 503
+    assert make_project(running, "late").status_code == 201
+    assert running.stop() == 0
 
 
 def test_a_request_under_way_is_answered_before_it_stops(running: Program) -> None:
