@@ -76,6 +76,7 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         versions=versions,
         saved=documents.saved_versions(),
         hub=hub,
+        on_news=documents.fetch_ahead,
         counts=Counts(hub, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"),
         metrics=metrics,
     )

@@ -3,14 +3,16 @@
 Live changes come by a plain subscription: it is the fastest, and after a restart of the server an ordered JetStream
 consumer stays deaf for up to 19 s. What it misses is read: the newest message of every subject, after subscribing and
 flushing, on every start, reconnection and slow-consumer error, and whenever the broker's stream moved more than was
-seen (a partition between nodes of a cluster drops plain messages without a sign). Every step keeps the maximum.
+seen (a partition between nodes of a cluster drops plain messages without a sign), or something was ignored that may be
+right by now. Every step keeps the maximum.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -46,6 +48,11 @@ PROBE: Final = 1.0
 """Seconds for the question that comes before a reading: a broker that is starting leaves requests unanswered."""
 
 BATCH: Final = 1000
+
+COMPARISONS: Final = 6
+"""Comparisons after which is read all the same: one refused message seen live hides one stored message missed."""
+
+ENVIRONMENT: Final = re.compile(r"(?<=flags\.environment\.)[A-Za-z0-9_-]+", re.IGNORECASE)
 READING_FAILED: Final = (NatsError, broker.JetStreamError, broker.StreamMissingError, TimeoutError, OSError)
 
 
@@ -55,25 +62,34 @@ class Versions(Protocol):
     def advance(self, key: str, version: int) -> bool:
         """Raise `key` to `version`; True when that grew this process's own value."""
 
+    @property
+    def overflowed(self) -> int:
+        """Environments that it had no room for: other workers do not see them."""
+
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of the broker's stream: where it stood, and how many newer versions came live since."""
+    """What was seen of the broker's stream: where it stood, and how many newer versions came live since.
+
+    `ahead` is whether a version was ignored as too far ahead of this clock, which may be put right.
+    """
 
     created: str = ""
     last_sequence: int = 0
     live: int = 0
+    ahead: bool = False
 
     def covers(self, mark: broker.StreamMark) -> bool:
         """Tell whether nothing can have been missed up to `mark`."""
         moved = mark.last_sequence - self.last_sequence
-        return mark.created == self.created and 0 <= moved <= self.live
+        return mark.created == self.created and 0 <= moved <= self.live and not self.ahead
 
 
 class Feed:
     """Reads and follows; `run` ends only by an error that the process should not survive.
 
-    `saved` are the versions of a snapshot on disk: known from the start, ready only after the first reading.
+    `saved` are the versions of a snapshot on disk: known from the start, ready only after the first reading. `on_news`
+    is told of every environment with a newer version, after its streams.
     """
 
     def __init__(
@@ -85,6 +101,7 @@ class Feed:
         versions: Versions,
         saved: Mapping[str, int],
         hub: Hub,
+        on_news: Callable[[str], None],
         counts: Counts,
         metrics: Metrics,
     ) -> None:
@@ -94,11 +111,14 @@ class Feed:
         self._versions = versions
         self._saved = saved
         self._hub = hub
+        self._on_news = on_news
         self._counts = counts
         self._metrics = metrics
         self._wanted = asyncio.Event()
         self._cause = "start"
         self._seen = _Seen()
+        self._comparisons = 0
+        self._overflowed = 0
         self.connected = False
         """Whether the broker can be reached now."""
         self.ready = False
@@ -140,7 +160,7 @@ class Feed:
         if isinstance(error, SlowConsumerError):
             self._want("slow consumer")
         else:
-            log.warning("NATS error", error=str(error) or type(error).__name__)
+            log.warning("NATS error", error=_in_words(error))
 
     def _want(self, cause: str) -> None:
         self._cause = cause
@@ -166,8 +186,13 @@ class Feed:
             async with asyncio.timeout(self._resync_interval):
                 await self._wanted.wait()
         except TimeoutError:
-            if self.connected and not await self._nothing_missed(client):
-                self._want("gap")
+            if not self.connected:
+                return
+            self._comparisons += 1
+            if not await self._nothing_missed(client):
+                self._want("ahead" if self._seen.ahead else "gap")
+            elif self._comparisons >= COMPARISONS:
+                self._want("routine")
 
     async def _nothing_missed(self, client: Client) -> bool:
         try:
@@ -191,7 +216,7 @@ class Feed:
                 await broker.read_mark(client)
             newest = await broker.read_newest(client)
         except READING_FAILED as error:
-            self._failed(str(error) or type(error).__name__)
+            self._failed(_in_words(error))
             return False
         if not newest.versions and self._hub.known:
             # A broker that lost its disk; the publisher fills it again. What is known is kept.
@@ -199,6 +224,7 @@ class Feed:
             return False
         if newest.invalid:
             self._metrics.ignored.labels("invalid").inc(newest.invalid)
+        self._comparisons = 0
         self._seen = _Seen(newest.created, newest.last_sequence)
         await self._take_all(newest.versions)
         self._metrics.resyncs.labels(self._cause).inc()
@@ -220,6 +246,13 @@ class Feed:
             if position % BATCH == 0:
                 await asyncio.sleep(0)
 
+    def _ignore_ahead(self, key: str) -> None:
+        """Count a version too far ahead, and say so once until the next reading."""
+        self._metrics.ignored.labels("ahead").inc()
+        if not self._seen.ahead:
+            log.warning("ignored versions that are too far ahead of this clock", environment=key_id(key))
+        self._seen.ahead = True
+
     async def _on_message(self, message: Msg) -> None:
         key = key_of(message.subject)
         try:
@@ -239,9 +272,25 @@ class Feed:
         The table comes first: a client that hears of a version here may ask any worker for its document.
         """
         if is_too_far_ahead(version):
-            self._metrics.ignored.labels("ahead").inc()
-            log.warning("ignored a version that is too far ahead of this clock", environment=key_id(key))
+            self._ignore_ahead(key)
             return False
         news = self._versions.advance(key, version)
         self._hub.dispatch(key, version)
+        if news:
+            self._on_news(key)
+            self._note_overflow()
         return news
+
+    def _note_overflow(self) -> None:
+        overflowed = self._versions.overflowed
+        if overflowed > self._overflowed:
+            if not self._overflowed:
+                log.warning("there are more environments than max_environments: workers do not share the rest")
+            self._overflowed = overflowed
+            self._metrics.versions_overflowed.set(overflowed)
+
+
+def _in_words(error: Exception) -> str:
+    """Say what went wrong without an environment's key, which NATS quotes as part of a subject."""
+    text = ENVIRONMENT.sub(lambda found: key_id(found[0]), str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""The bytes of a stream: event blocks, heartbeats, and the chunk framing around them.
+"""The bytes of a stream: event blocks and heartbeats.
 
 Pure functions. Fields are ``event``, ``data`` and ``retry``, and comments; LF line ends (WHATWG HTML, section 9.2).
 There is no ``id`` and no event of another kind: with an id a published SDK puts it into the URL of its next request,
@@ -11,24 +11,20 @@ from typing import Final
 
 from publisher.messages import wire_number
 
-__all__ = ["HEARTBEAT", "LAST_CHUNK", "Frame", "encode_chunk", "encode_event", "encode_opening"]
+__all__ = ["HEARTBEAT", "Frame", "encode_event", "encode_opening"]
 
 HEARTBEAT: Final = b": ping\n\n"
 """A comment that keeps intermediaries from taking silence for the end of the stream."""
 
-LAST_CHUNK: Final = b"0\r\n\r\n"
-"""What ends a chunked body cleanly (RFC 9112, section 7.1)."""
-
 
 class Frame:
-    """One version of one environment, encoded once for all streams: `block` is the event, `chunk` it in HTTP/1.1."""
+    """One version of one environment, encoded once for all streams: `block` is the event."""
 
-    __slots__ = ("block", "chunk", "version")
+    __slots__ = ("block", "version")
 
     def __init__(self, version: int) -> None:
         self.version = version
         self.block = encode_event(version)
-        self.chunk = encode_chunk(self.block)
 
     def __repr__(self) -> str:
         return f"Frame({self.version})"
@@ -43,8 +39,3 @@ def encode_opening(newest: Frame | None, retry: int) -> bytes:
     """Return the first block of a stream: the newest version, if one is known, and `retry` in milliseconds."""
     event = b"" if newest is None else newest.block[:-1]
     return b"%sretry: %d\n\n" % (event, retry)
-
-
-def encode_chunk(block: bytes) -> bytes:
-    """Return `block` framed as one chunk of a chunked HTTP/1.1 body (RFC 9112, section 7.1)."""
-    return b"%x\r\n%s\r\n" % (len(block), block)

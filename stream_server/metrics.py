@@ -73,6 +73,12 @@ class Metrics:
         self.versions_known = Gauge(
             "flagstream_versions_known", "Environments with a version", registry=own, multiprocess_mode="livemax"
         )
+        self.versions_overflowed = Gauge(
+            "flagstream_versions_overflowed",
+            "Environments beyond max_environments, whose versions workers do not share",
+            registry=own,
+            multiprocess_mode="livemax",
+        )
         self.ready = Gauge(
             "flagstream_ready", "Whether every process is ready", registry=own, multiprocess_mode="livemin"
         )

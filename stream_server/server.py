@@ -28,6 +28,9 @@ log = get_logger(__name__)
 LOOK: Final = 0.02
 """Seconds between two looks at whether the stop can go on."""
 
+KEEP_ALIVE: Final = 75
+"""Seconds that an idle connection stays open: a proxy in front that keeps it longer would use one that is closing."""
+
 QUIET: Final = 10
 """Looks without a change after which the stop goes on all the same."""
 
@@ -45,6 +48,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
@@ -78,7 +82,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the drain, end what is left, close."""
         log.info("draining", streams=self._hub.open, seconds=self._drain.remaining())
-        while self.server_state.tasks and not self._drain.over:
+        while not self._drain.over and (self.server_state.tasks or not self._drain.noticed):
             await self.on_tick(0)  # keeps the Date header right
             await asyncio.sleep(LOOK)
         listeners = sockets or []

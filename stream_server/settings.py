@@ -18,6 +18,10 @@ SHORTEST_STREAM = 2.0
 """Seconds that every stream lives at least: shorter ones send published SDKs into a loop."""
 
 
+DRAIN_MARGIN = 5.0
+"""Seconds that a drain is longer than a lifetime, so that every stream reaches its own end."""
+
+
 class StreamServerSettings(ProgramSettings):
     """All settings of one stream server."""
 
@@ -59,6 +63,11 @@ class StreamServerSettings(ProgramSettings):
             yield (
                 f"join_window = {self.join_window:g}: must be at most {max(latest, 0):g}, which is lifetime less "
                 "1 s and 1 s a tier: `Age` is whole seconds, and who joins a stream at its end is ended at once"
+            )
+        if self.edge and self.drain < self.lifetime + DRAIN_MARGIN:
+            yield (
+                f"drain = {self.drain:g}: must be at least lifetime + {DRAIN_MARGIN:g} = "
+                f"{self.lifetime + DRAIN_MARGIN:g} with edge = true: what is open when the drain is over is cut"
             )
         if self.min_interval and self.lifetime / self.min_interval + 2 > self.max_events:
             yield (

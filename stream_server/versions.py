@@ -70,9 +70,10 @@ class SharedVersions:
             raise ValueError(f"version {version}: must be above 0 and below 2^53 microseconds")
         if version <= self._own.get(key, 0):
             return False
+        known = key in self._own
         self._own[key] = version
-        if self._mapping is not None:
-            self._store(key, version)
+        if self._mapping is not None and not self._store(key, version) and not known:
+            self.overflowed += 1
         return True
 
     def newest(self, key: str) -> int:
@@ -103,7 +104,8 @@ class SharedVersions:
             self._mapping.close()
             self._mapping = None
 
-    def _store(self, key: str, version: int) -> None:
+    def _store(self, key: str, version: int) -> bool:
+        """Write `version` into this worker's region; False where that is full."""
         digest, mask, words, region = self._digest(key), self._mask, self._words, self._region
         slot = digest & mask
         while found := words[region + 2 * slot]:
@@ -112,14 +114,14 @@ class SharedVersions:
             slot = (slot + 1) & mask
         place = region + 2 * slot
         if not found and self._used >= self._limit:
-            self.overflowed += 1
-            return
+            return False
         # The region may hold a newer version than this process knows: one that its predecessor was told.
         if not found or version > _version(words[place + 1], digest):
             words[place + 1] = version << _CHECK_BITS | _check(version, digest)
         if not found:
             words[place] = digest  # last: a slot without its digest is empty to every reader
             self._used += 1
+        return True
 
 
 def _digest(key: str) -> int:

@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +39,8 @@ STEADY: Final = 10.0
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
-LAST_WAIT: Final = 3.0
-"""Seconds beyond the drain after which a worker that has not stopped is killed."""
+LAST_WAIT: Final = 10.0
+"""Seconds beyond the drain after which a worker that has not stopped is killed; it writes its snapshot until then."""
 
 
 def supervise(settings: StreamServerSettings) -> None:
@@ -80,13 +81,18 @@ class Supervisor:
             for listener in self._listeners:
                 listener.close()
         for process in self._processes.values():
-            process.terminate()
+            with suppress(ProcessLookupError):  # this one is gone; the others want their signal all the same
+                process.terminate()
 
     async def _keep(self, index: int) -> None:
         pause = 0.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            status = await self._run_worker(index)
+            try:
+                status: int | str = await self._run_worker(index)
+            except OSError as error:
+                # Out of memory or descriptors for the moment: one worker is missing, the others go on.
+                status = f"not started: {error.strerror or error}"
             if self._is_stopping():
                 return
             steady = time.monotonic() - began > STEADY
@@ -115,7 +121,8 @@ class Supervisor:
         )
         self._processes[index] = process
         if self._is_stopping():
-            process.terminate()
+            with suppress(ProcessLookupError):
+                process.terminate()
         assert process.stdin is not None  # noqa: S101 - it was asked for
         process.stdin.write(self._assignment(index, listener))
         status = await process.wait()
@@ -138,4 +145,5 @@ class Supervisor:
             await asyncio.sleep(0.05)
         for process in self._processes.values():
             log.warning("worker did not stop in time and is killed", pid=process.pid)
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()

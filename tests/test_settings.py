@@ -74,6 +74,14 @@ def test_every_fault_is_reported_at_once_and_by_its_name(tmp_path: Path) -> None
         ),
         ({"lifetime": 22.5, "edge_tiers": 2}, "join_window = 20: must be at most 19.5"),
         ({"lifetime": 300, "max_events": 256}, "max_events = 256: must be at least lifetime / min_interval + 2 = 1202"),
+        (
+            {"edge": True, "drain": 34.9},
+            (
+                "drain = 34.9: must be at least lifetime + 5 = 35 with edge = true: "
+                "what is open when the drain is over is cut"
+            ),
+        ),
+        ({"edge": True, "lifetime": 40, "drain": 44}, "drain = 44: must be at least lifetime + 5 = 45"),
         ({"heartbeat": 61}, "heartbeat: must be at most 60"),
         ({"upstream_url": "flags.example.com"}, "upstream_url: must begin with http:// or https://"),
         ({"nats_url": ["127.0.0.1:4222"]}, "nats_url: 127.0.0.1:4222 must begin with nats://"),

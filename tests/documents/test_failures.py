@@ -149,6 +149,9 @@ async def test_made_up_keys_cannot_take_the_connections_of_those_that_are_known(
             made_up += [asyncio.create_task(setup.client.get(url, headers=headers)) for url in urls]
         for _ in range(FOR_ANYBODY):
             await upstream.arrived.acquire()
+        while len(setup.documents._cache._flights._tasks) < len(made_up):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # time for more to arrive than may
         upstream.gate = asyncio.Event()
         upstream.gate.set()
         upstream.version = NOW + 1

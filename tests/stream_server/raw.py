@@ -19,10 +19,10 @@ from nats.js.api import StreamConfig
 
 from flagstream.settings import load
 from publisher.messages import STREAM, SUBJECTS, encode, subject, version_of
-from stream_server.app import Parts, assemble, create_app
+from stream_server.app import Parts, Place, assemble, create_app
 from stream_server.listening import bind, url_of
 from stream_server.server import Server
-from stream_server.settings import StreamServerSettings
+from stream_server.settings import DRAIN_MARGIN, StreamServerSettings
 from tests.servers import NatsServer, Process, json_lines, wait_until
 
 PATIENCE = 10.0
@@ -147,10 +147,12 @@ def settings_for(nats_url: str = "nats://127.0.0.1:9", **changes: Any) -> Stream
         "edge": True,
         "min_interval": 0.0,
         "max_events": 100_000,
-        "drain": 0.0,
         "log_format": "json",
     }
-    return load(StreamServerSettings, overrides={**short, **changes}, environ={})
+    chosen = {**short, **changes}
+    # Behind an edge a drain is longer than a lifetime; these servers are stopped by a second signal.
+    chosen.setdefault("drain", chosen["lifetime"] + DRAIN_MARGIN if chosen["edge"] is True else 0.0)
+    return load(StreamServerSettings, overrides=chosen, environ={})
 
 
 class Running:
@@ -166,11 +168,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: StreamServerSettings) -> AsyncIterator[Running]:
+async def running(settings: StreamServerSettings, place: Place | None = None) -> AsyncIterator[Running]:
     """Run a stream server on a free port until the block ends."""
     [listener] = bind("127.0.0.1", 0, 1)
     url = url_of(listener)
-    parts = assemble(settings)
+    parts = assemble(settings, place)
     server = Server(create_app(settings, parts), hub=parts.hub, drain=parts.drain, edge=settings.edge)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -11,9 +11,23 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
+from structlog.testing import capture_logs
 
-from publisher.messages import COUNTS_SUBJECT, SUBJECTS, CountsReply, CountsRequest, now
+from publisher.messages import (
+    COUNTS_SUBJECT,
+    MAX_AHEAD,
+    SUBJECTS,
+    CountsReply,
+    CountsRequest,
+    encode,
+    expected_sequence,
+    now,
+    subject,
+)
+from stream_server.app import Place
+from stream_server.settings import StreamServerSettings
 from tests.servers import NatsServer
 from tests.stream_server.raw import Announcer, Answer, Running, open_stream, running, settings_for, until
 
@@ -195,6 +209,63 @@ async def test_versions_far_ahead_and_what_is_no_announcement_are_ignored_and_co
         assert await stream.version() == version
     assert count(server.parts.metrics.ignored, "ahead") >= 1
     assert count(server.parts.metrics.ignored, "invalid") >= 6
+
+
+async def test_version_that_was_too_far_ahead_is_taken_when_the_clock_has_come_near(
+    announcer: Announcer,
+) -> None:
+    version = now() + MAX_AHEAD + 1_500_000
+    await announcer.announce(version)
+    async with running(settings_for(announcer.server.url, resync_interval=0.2)) as server:
+        await server.ready()
+        assert not server.parts.hub.knows("abc")
+        await until(lambda: server.parts.hub.knows("abc"), "the version")
+        assert count(server.parts.metrics.resyncs, "ahead") >= 1
+        live = now() + MAX_AHEAD + 1_500_000
+        await announcer.announce(live, key="live")
+        await until(lambda: server.parts.hub.knows("live"), "the version that came live")
+
+
+async def test_refused_message_that_was_seen_does_not_hide_a_stored_one_that_was_not(
+    server: Running, announcer: Announcer
+) -> None:
+    await announcer.announce(now(), key="refused")
+    await until(lambda: server.parts.feed._seen.live == 0 and server.parts.hub.knows("refused"), "a comparison")
+    async with announcer.client() as client:
+        await client.publish(subject("refused"), encode(now()), headers=dict(expected_sequence(10**6)))
+        await client.flush()
+    await until(lambda: server.parts.feed._seen.live == 1, "the refused message")
+    await _live_subscription().unsubscribe()
+    await announcer.announce(now(), key="missed")
+    await until(lambda: server.parts.hub.knows("missed"), "the stored message")
+
+
+async def test_environments_beyond_the_shared_table_are_counted_and_said_once(
+    announcer: Announcer, tmp_path: Path
+) -> None:
+    settings = settings_for(announcer.server.url, max_environments=16)
+    with capture_logs() as lines:
+        await _fill_beyond(settings, announcer, tmp_path)
+    assert sum("max_environments" in line["event"] for line in lines) == 1
+
+
+async def _fill_beyond(settings: StreamServerSettings, announcer: Announcer, tmp_path: Path) -> None:
+    async with running(settings, Place(versions=str(tmp_path / "versions"))) as server:
+        await server.ready()
+        for round_ in range(2):
+            for number in range(20):
+                await announcer.announce(now(), key=f"key-{number}")
+            await until(lambda: server.parts.hub.known == 20, f"round {round_}")
+        await until(lambda: count(server.parts.metrics.versions_overflowed) == 4, "the figure")
+
+
+async def test_keys_that_nats_quotes_do_not_reach_the_log(server: Running) -> None:
+    quoted = 'nats: permissions violation for publish to "flags.environment.secret-key.updated"'
+    with capture_logs() as lines:
+        server.parts.feed._on_error(NatsError(quoted))
+    [line] = lines
+    assert "permissions violation" in line["error"]
+    assert "secret-key" not in str(line)
 
 
 async def test_frozen_broker_keeps_streams_and_new_ones_open_with_the_newest(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_server.frames import HEARTBEAT, Frame, encode_chunk, encode_event, encode_opening
+from stream_server.frames import HEARTBEAT, Frame, encode_event, encode_opening
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSION = 1735229888760123
@@ -17,7 +17,6 @@ BLOCKS = {
     "stream_event.sse": encode_event(VERSION),
     "stream_event_whole_second.sse": encode_event(1735229888000000),
     "stream_heartbeat.sse": HEARTBEAT,
-    "stream_event.chunk": encode_chunk(encode_event(VERSION)),
 }
 
 
@@ -26,7 +25,7 @@ def test_bytes_are_those_of_the_golden_file(name: str) -> None:
     assert BLOCKS[name] == (GOLDEN / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in BLOCKS if name.endswith(".sse")])
+@pytest.mark.parametrize("name", BLOCKS)
 def test_lines_end_with_lf_and_fields_are_event_data_retry_and_comments_only(name: str) -> None:
     block = (GOLDEN / name).read_bytes()
     assert b"\r" not in block
@@ -37,10 +36,3 @@ def test_lines_end_with_lf_and_fields_are_event_data_retry_and_comments_only(nam
 
 def test_number_has_a_decimal_point_even_on_a_whole_second() -> None:
     assert b'{"updated_at": 1735229888.0}' in encode_event(1735229888000000)
-
-
-def test_frame_holds_the_same_event_with_and_without_chunk_framing() -> None:
-    frame = Frame(VERSION)
-    size, _, rest = frame.chunk.partition(b"\r\n")
-    assert rest == frame.block + b"\r\n"
-    assert int(size, 16) == len(frame.block)

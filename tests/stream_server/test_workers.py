@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from publisher.messages import now
+from stream_server.workers import Supervisor
 from tests.servers import NatsServer
 from tests.stream_server.raw import (
     Announcer,
@@ -21,6 +23,7 @@ from tests.stream_server.raw import (
     open_stream,
     program,
     send,
+    settings_for,
     until,
 )
 
@@ -107,3 +110,30 @@ async def test_workers_end_with_a_killed_supervisor_and_streams_end_cleanly(serv
     await stream.rest()
     await stream.close()
     await until(lambda: not any(is_alive(worker) for worker in workers), "the end of the workers")
+
+
+async def test_worker_that_cannot_be_started_costs_only_itself_and_is_tried_again(server: Program) -> None:
+    supervisor = server.process.pid
+    limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, limits[1]))  # no descriptor for the pipe to a worker
+    first, second = server.children()
+    send(first, signal.SIGKILL)
+    await until(
+        lambda: any("not started" in str(line["status"]) for line in server.logged("worker died and is started again")),
+        "the failed start",
+    )
+    assert is_alive(second)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+    await until(lambda: len(server.children()) == 2, "the restart")
+    server.signal(signal.SIGTERM)
+    assert await server.ended() == 0
+
+
+async def test_worker_that_is_gone_does_not_keep_the_others_from_their_signal(tmp_path: Path) -> None:
+    supervisor = Supervisor(settings_for(), [], tmp_path)
+    gone = await asyncio.create_subprocess_exec("true")
+    await gone.wait()
+    other = await asyncio.create_subprocess_exec("sleep", "60")
+    supervisor._processes = {0: gone, 1: other}
+    supervisor.stop()
+    assert await asyncio.wait_for(other.wait(), 5) == -signal.SIGTERM
