@@ -9,6 +9,7 @@ What nats-py 2.16 does by itself, and what is done here instead:
 - a request whose connection is gone waits for its whole timeout: it fails at once;
 - messages published while away are kept and sent later: refused at once, who publishes decides what is still true;
 - a socket of an attempt that came to nothing is dropped open: closed;
+- the subject of a permissions violation is handed on with its environment key: the key is left out;
 - a PONG that comes after its `flush` timed out ends the reading task, and the client is deaf: ignored.
 """
 
@@ -18,6 +19,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -37,6 +39,9 @@ LONGEST_WAIT = 1.0
 
 SHORTEST_WAIT = 0.05
 FIRST_SPREAD = 0.1
+KEY = re.compile(r"(flags\.environment\.)[^.\s*]+(\.updated)")
+"""A subject in a server's complaint, which gets logged; lower-case as nats-py hands it over, its key has no digest."""
+
 PING_INTERVAL = 5
 """Seconds; a connection that answers neither of two pings is dead, which finds a half-open one in 15 s."""
 
@@ -196,7 +201,7 @@ class Client(NatsClient):
 
     async def _process_err(self, err_msg: str) -> None:
         if "permissions violation" in err_msg.lower():
-            await super()._process_err(err_msg)
+            await super()._process_err(KEY.sub(r"\1*\2", err_msg))
             return
         error = errors.Error(f"nats: {err_msg.strip(chr(39))}")
         self._on_error(error)

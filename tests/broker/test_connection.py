@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import nats.errors
 import pytest
@@ -226,3 +227,23 @@ async def test_positions_are_read_from_both_forms_of_an_ack_subject() -> None:
     assert broker._positions("$JS.ACK.flags.newest.1.52.3.1795226521780475174.7") == (52, 7)
     assert broker._positions("$JS.ACK._.hash.flags.newest.1.52.3.1795226521780475174.7") == (52, 7)
     assert broker._positions("$JS.ACK.hub.hash.flags.newest.1.52.3.1795226521780475174.7.random") == (52, 7)
+
+
+async def test_a_missing_permission_is_told_without_the_environment_key(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    nats_server.stop()
+    config = tmp_path / "nats.conf"
+    config.write_text('authorization { users: [{ user: u, password: p, permissions: { publish: "_INBOX.>" } }] }')
+    nats_server.process.command += ["-c", str(config)]
+    nats_server.start()
+    async with linked(nats_server.url.replace("//", "//u:p@")) as link:
+        await link.up.wait()
+        await link.client.publish(messages.subject("Some-Key"), b"x")
+        await until(lambda: heard(link), "the complaint")
+        assert "flags.environment.*.updated" in str(link.errors[0])
+        assert "some-key" not in str(link.errors).lower()
+
+
+async def heard(link: Link) -> bool:
+    return bool(link.errors)
