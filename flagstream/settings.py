@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
@@ -26,7 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-__all__ = ["PROGRAMS", "ProgramSettings", "SettingsError", "load"]
+__all__ = ["PROGRAMS", "ProgramSettings", "SettingsError", "load", "url_fault"]
 
 PROGRAMS = ("publisher", "stream_server")
 """The tables that a site file may hold."""
@@ -143,6 +145,29 @@ def _merged(
     for key, value in overrides.items():
         values[key], origin[key] = value, f"--{key.replace('_', '-')}"
     return values, origin
+
+
+def url_fault(url: str, *schemes: str, hostless: str = "") -> str:
+    """Say what keeps `url` from being one of these schemes with a host and a port that can be; empty if nothing.
+
+    `hostless` is the one scheme that needs no host. The sentence does not repeat the URL, which may hold a password.
+    """
+    beginnings = [f"{scheme}://" for scheme in schemes]
+    if not url.startswith(tuple(beginnings)):
+        *others, last = beginnings
+        return f"must begin with {', '.join(others) + ' or ' if others else ''}{last}"
+    if not _URL_CHARACTERS.fullmatch(url):
+        return "has a character that no URL has; percent-encode it"
+    try:
+        parts = urlsplit(url)
+        usable = parts.port != 0 and (bool(parts.hostname) or parts.scheme == hostless)
+    except ValueError:
+        usable = False
+    return "" if usable else f"is not a URL with a host and a port; write it like {beginnings[0]}HOST:PORT"
+
+
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,=%]+")
+"""RFC 3986, section 2, without the semicolon: a URL of a setting also stands in headers that semicolons divide."""
 
 
 def defaults(model: type[ProgramSettings]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr
 
 from flagstream.logs import LogFormat, LogLevel
-from flagstream.settings import ProgramSettings
+from flagstream.settings import ProgramSettings, url_fault
 
 __all__ = ["PublisherSettings"]
 
@@ -39,15 +40,16 @@ class PublisherSettings(ProgramSettings):
 
     def rules(self) -> Iterator[str]:
         """Yield what these settings get wrong together."""
-        if not self.database_url.startswith(("sqlite:///", "postgresql://")):
-            yield "database_url: must begin with sqlite:/// or postgresql://"
-        yield from (
-            f"nats_url: {url} must begin with nats://, tls://, ws:// or wss://"
-            for url in self.nats_url
-            if not url.startswith(("nats://", "tls://", "ws://", "wss://"))
-        )
-        if not self.public_stream_url.startswith(("http://", "https://")):
-            yield "public_stream_url: must begin with http:// or https://"
+        if not self.database_url.startswith("sqlite:///"):
+            if not self.database_url.startswith("postgresql://"):
+                yield "database_url: must begin with sqlite:/// or postgresql://"
+            elif fault := url_fault(self.database_url, "postgresql", hostless="postgresql"):
+                yield f"database_url: {fault}"
+        yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
+        if self.nats_credentials and not Path(self.nats_credentials).is_file():
+            yield f"nats_credentials: there is no file {self.nats_credentials}"
+        if fault := url_fault(self.public_stream_url, "http", "https"):
+            yield f"public_stream_url: {fault}"
         if self.admin_token.get_secret_value() and (
             self.admin_token.get_secret_value() == self.sse_token.get_secret_value()
         ):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
 from flagstream.logs import LogFormat, LogLevel
-from flagstream.settings import ProgramSettings
+from flagstream.settings import ProgramSettings, url_fault
 
 __all__ = ["StreamServerSettings"]
 
@@ -76,14 +77,11 @@ class StreamServerSettings(ProgramSettings):
             )
         if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
             yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
-        if not self.upstream_url.startswith(("http://", "https://")):
-            yield "upstream_url: must begin with http:// or https://"
-        yield from (
-            f"nats_url: {url} must begin with nats://, tls://, ws:// or wss://"
-            for url in self.nats_url
-            if not url.startswith(("nats://", "tls://", "ws://", "wss://"))
-        )
-        if self.redis_url.get_secret_value() and not self.redis_url.get_secret_value().startswith(
-            ("redis://", "rediss://", "unix://")
-        ):
-            yield "redis_url: must begin with redis://, rediss:// or unix://"
+        if fault := url_fault(self.upstream_url, "http", "https"):
+            yield f"upstream_url: {fault}"
+        yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
+        if self.nats_credentials and not Path(self.nats_credentials).is_file():
+            yield f"nats_credentials: there is no file {self.nats_credentials}"
+        redis_url = self.redis_url.get_secret_value()
+        if redis_url and (fault := url_fault(redis_url, "redis", "rediss", "unix", hostless="unix")):
+            yield f"redis_url: {fault}"
