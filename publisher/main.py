@@ -16,6 +16,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from flagstream.logs import configure, get_logger
+from flagstream.protocol import HttpProtocol
 from publisher import migrations
 from publisher.app import create_app
 from publisher.database import Database
@@ -102,7 +103,8 @@ def serve(
         uvicorn.Config(
             app,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http="httptools",
+            http=HttpProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with two additions: a connection can be cut, and little is buffered for who does not read."""
+"""The stream server's HTTP protocol: a connection can be cut, and little is buffered for who does not read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import socket
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from stream_server.portable import CONNECTION
+from flagstream.protocol import HttpProtocol
+from stream_server.portable import CONNECTION, Beating
 
 __all__ = ["Connection", "find_dead_peers"]
 
@@ -20,14 +19,35 @@ SILENCE: Final = 60
 
 PROBE_EVERY: Final = 15
 
+LOOKS: Final = (0.0, 0.25, 1.0, 3.0)
+"""Seconds until the next heartbeat to a client that has ended its half of the connection, one after the other."""
 
-class Connection(HttpToolsProtocol):
+
+class Connection(HttpProtocol):
     """One accepted connection; in `scope["extensions"]` the application finds it under `CONNECTION`."""
+
+    __slots__ = ("stream",)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         """Take the transport."""
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.stream: Beating | None = None
         super().connection_made(transport)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # as its base
+        """Find out whether the client has gone or only has nothing more to say: who has gone answers with a reset."""
+        stays = super().eof_received()
+        if stays:
+            self._look(0)
+        return stays
+
+    def _look(self, number: int) -> None:
+        if self.transport.is_closing():
+            return
+        if self.stream is not None:
+            self.stream.beat()
+        if number + 1 < len(LOOKS):
+            self.loop.call_later(LOOKS[number + 1], self._look, number + 1)
 
     def on_message_begin(self) -> None:
         """Begin a request."""

@@ -20,7 +20,7 @@ from stream_server.lifetimes import Life
 from stream_server.metrics import Metrics
 from stream_server.wheel import Wheel
 
-__all__ = ["CONNECTION", "Cuttable", "PortableStreams"]
+__all__ = ["CONNECTION", "Beating", "Cuttable", "PortableStreams"]
 
 CONNECTION: Final = "flagstream.connection"
 """ASGI extension: the connection of a request, where the server can cut it."""
@@ -32,8 +32,17 @@ STUCK: Final = 5.0
 AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call] # untyped there
 
 
+class Beating(Protocol):
+    """A stream that can be told to send something."""
+
+    def beat(self) -> None:
+        """Send a heartbeat as soon as possible."""
+
+
 class Cuttable(Protocol):
-    """A connection that can be dropped without a final chunk."""
+    """A connection that can be dropped without a final chunk; `stream` is what it carries, while it does."""
+
+    stream: Beating | None
 
     def cut(self) -> None:
         """Drop the connection now."""
@@ -103,9 +112,13 @@ class _Stream:
             self._ended = True
             self._wake()
             return self._ends_at + STUCK
+        self.beat()
+        return min(now + self._heartbeat, self._ends_at)
+
+    def beat(self) -> None:
+        """Send a heartbeat as soon as the client takes it."""
         self._beat = True
         self._wake()
-        return min(now + self._heartbeat, self._ends_at)
 
     async def blocks(self, newest: Frame | None, life: Life, wheel: Wheel) -> AsyncIterator[bytes]:
         """Yield the blocks of the stream, each one write, from the header write on."""
@@ -158,11 +171,15 @@ class PortableStreams:
         connection = (scope.get("extensions") or {}).get(CONNECTION)
         stream = _Stream(self._heartbeat, connection, self._metrics)
         newest = self._hub.subscribe(key, stream)
+        if connection is not None:
+            connection.stream = stream
         response = EventSourceResponse(stream.blocks(newest, life, self._wheel), ping=0, sep="\n")
         response.raw_headers = headers  # these and no others: bytes are the same on every path
         try:
             await response(scope, receive, send)
         finally:
+            if connection is not None:
+                connection.stream = None
             self._hub.unsubscribe(key, stream)
             self._wheel.discard(stream)
             self._metrics.streams_ended.labels(stream.reason).inc()
