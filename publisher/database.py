@@ -1,6 +1,7 @@
 """The database behind the publisher: SQLite by default, PostgreSQL by one setting.
 
-Two ways in. `Database.read` sees one committed state. `Database.write` is one transaction that either happens whole
+Three ways in. `Database.read` sees one committed state. `Database.one_statement` does too, for less, because SQLite
+begins nothing and every turn costs a change of threads. `Database.write` is one transaction that either happens whole
 or not at all. SQLite allows one writer at a time; to wait for the turn at ``BEGIN`` instead of failing half-way
 (``SQLITE_BUSY`` on an upgrade from reader to writer, SQLite docs, "BEGIN IMMEDIATE"), writers have an engine of their
 own with one connection.
@@ -13,10 +14,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Float, cast, event, func, literal_column
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 __all__ = ["Database", "greatest", "seconds_now"]
 
+WITHOUT_BEGIN = "without_begin"
 CONNECT_TIMEOUT = 5.0
 """Seconds to connect to PostgreSQL, and to wait for a free connection of the pool."""
 
@@ -33,6 +35,7 @@ class Database:
         if self.is_sqlite:
             self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=4)
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
+            self._single = self._reader.execution_options(**{WITHOUT_BEGIN: True})
         else:
             self._writer = create_async_engine(
                 url.replace("postgresql://", "postgresql+asyncpg://", 1),
@@ -44,12 +47,19 @@ class Database:
             )
             # Over the same connections: PostgreSQL's default shows each statement another state.
             self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
+            self._single = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Open a session for reading."""
         async with AsyncSession(self._reader, expire_on_commit=False) as session:
             yield session
+
+    @asynccontextmanager
+    async def one_statement(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for one reading statement, which sees one committed state without a transaction."""
+        async with self._single.connect() as connection:
+            yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -97,7 +107,8 @@ def _sqlite_engine(url: str, *, begin: str, pool_size: int) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        if not connection.get_execution_options().get(WITHOUT_BEGIN):
+            connection.exec_driver_sql(begin)
 
     return engine
 

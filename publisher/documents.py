@@ -1,7 +1,7 @@
 """Flag documents: what SDKs fetch, in the shapes that Flagsmith's published SDKs read.
 
-The version of a document is read before its body, so a body may be newer than its label but never older: whoever is
-told of a version and then gets a document labelled with it has that version's flags.
+The version of a document is read with its body in one statement, which sees one committed state: whoever is told of a
+version and then gets a document labelled with it has that version's flags.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Column, Select, Table, bindparam, select
 
 from publisher import values
+from publisher.database import Database
 from publisher.models import KEY_LENGTH, Announcement, Environment, Feature, FeatureState, Project
 
 __all__ = ["SERVER_KEY", "Flags", "environment_document", "identity_document", "read"]
@@ -27,10 +27,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """All flags of one environment at one moment; `version` is in microseconds and never newer than the flags."""
+    """All flags of one environment at one moment; `version` is in microseconds. `environment` is the client key."""
 
     version: int
-    environment: Environment
+    environment_id: int
+    environment: str
+    name: str
+    project_id: int
     project: str
     states: Sequence[Any]
 
@@ -41,7 +44,7 @@ class Flags:
                 "id": row.id,
                 "feature": _feature(row),
                 "feature_state_value": values.for_sdk(row.value),
-                "environment": self.environment.id,
+                "environment": self.environment_id,
                 "identity": None,
                 "feature_segment": None,
                 "enabled": row.enabled,
@@ -50,39 +53,66 @@ class Flags:
         ]
 
 
-async def read(session: AsyncSession, key: str) -> Flags | None:
+_STATES, _FEATURES, _ENVIRONMENTS, _PROJECTS, _ANNOUNCEMENTS = (
+    cast("Table", of.__table__) for of in (FeatureState, Feature, Environment, Project, Announcement)
+)
+
+
+def _select(key: Column[str]) -> Select[*tuple[Any, ...]]:
+    """Return a row for each state of the environment whose `key` is asked for, or one without a state."""
+    states = _STATES.join(_FEATURES, _FEATURES.c.id == _STATES.c.feature_id)
+    return (
+        select(
+            _ANNOUNCEMENTS.c.version,
+            _ENVIRONMENTS.c.id.label("environment_id"),
+            _ENVIRONMENTS.c.key,
+            _ENVIRONMENTS.c.name.label("environment"),
+            _ENVIRONMENTS.c.created_at.label("begun_at"),
+            _ENVIRONMENTS.c.project_id,
+            _PROJECTS.c.name.label("project"),
+            _STATES.c.id,
+            _STATES.c.uuid,
+            _STATES.c.enabled,
+            _STATES.c.value,
+            _FEATURES.c.id.label("feature_id"),
+            _FEATURES.c.name,
+            _FEATURES.c.description,
+            _FEATURES.c.created_at,
+            _FEATURES.c.initial_value,
+            _FEATURES.c.initial_enabled,
+        )
+        .select_from(_ENVIRONMENTS)
+        .join(_PROJECTS, _PROJECTS.c.id == _ENVIRONMENTS.c.project_id)
+        .outerjoin(_ANNOUNCEMENTS, _ANNOUNCEMENTS.c.key == _ENVIRONMENTS.c.key)
+        .outerjoin(states, _STATES.c.environment_id == _ENVIRONMENTS.c.id)
+        .where(key == bindparam("asked"))
+        .order_by(_FEATURES.c.id)
+    )
+
+
+# Made once: building a statement takes longer than a database needs to run it.
+_BY_CLIENT_KEY, _BY_SERVER_KEY = _select(_ENVIRONMENTS.c.key), _select(_ENVIRONMENTS.c.server_key)
+
+
+async def read(database: Database, key: str) -> Flags | None:
     """Return the flags behind a client or server key, None when there is no such environment."""
     if not key or len(key) > KEY_LENGTH + len(SERVER_KEY) or not key.isascii() or not key.isprintable():
         return None
-    query = (
-        select(Announcement.version, Environment, Project.name)
-        .select_from(Environment)
-        .join(Project, Project.id == Environment.project_id)
-        .outerjoin(Announcement, Announcement.key == Environment.key)
-        .where(or_(Environment.key == key, Environment.server_key == key))
-    )
-    row = (await session.execute(query)).first()
-    if row is None:
+    statement = _BY_SERVER_KEY if key.startswith(SERVER_KEY) else _BY_CLIENT_KEY
+    async with database.one_statement() as connection:
+        rows = (await connection.execute(statement, {"asked": key})).all()
+    if not rows:
         return None
-    version, environment, project = row
-    states = await session.execute(
-        select(
-            FeatureState.id,
-            FeatureState.uuid,
-            FeatureState.enabled,
-            FeatureState.value,
-            Feature.id.label("feature_id"),
-            Feature.name,
-            Feature.description,
-            Feature.created_at,
-            Feature.initial_value,
-            Feature.initial_enabled,
-        )
-        .join(Feature, Feature.id == FeatureState.feature_id)
-        .where(FeatureState.environment_id == environment.id)
-        .order_by(Feature.id)
+    first = rows[0]
+    return Flags(
+        version=first.version or first.begun_at,
+        environment_id=first.environment_id,
+        environment=first.key,
+        name=first.environment,
+        project_id=first.project_id,
+        project=first.project,
+        states=rows if first.id is not None else (),
     )
-    return Flags(version or environment.created_at, environment, project, states.all())
 
 
 def _feature(row: Any) -> dict[str, Any]:
@@ -104,14 +134,13 @@ def identity_document(flags: Flags, identifier: str, traits: list[dict[str, Any]
 
 def environment_document(flags: Flags) -> dict[str, Any]:
     """Return the document of ``/environment-document/``, full enough for every SDK that evaluates locally."""
-    environment = flags.environment
     return {
-        "id": environment.id,
-        "api_key": environment.key,
-        "name": environment.name,
+        "id": flags.environment_id,
+        "api_key": flags.environment,
+        "name": flags.name,
         "updated_at": _iso(flags.version),
         "project": {
-            "id": environment.project_id,
+            "id": flags.project_id,
             "name": flags.project,
             "organisation": {
                 "id": 1,

@@ -67,7 +67,7 @@ def analytics(evaluations: Evaluations) -> Handler:
         names = {row.name for row in found.states}
         counts = {feature: count for feature, count in content.items() if count and feature in names}
         if counts:
-            await evaluations.add(found.environment.id, counts)
+            await evaluations.add(found.environment_id, counts)
         return _document(found, {})
 
     return take
@@ -78,8 +78,7 @@ def _key(call: Call) -> str:
 
 
 async def _flags(call: Call) -> Flags:
-    async with call.store.read() as session:
-        found = await documents.read(session, _key(call))
+    found = await documents.read(call.store.database, _key(call))
     if found is None:
         raise UnauthorizedError("Invalid or missing environment key: send it as X-Environment-Key")
     return found
@@ -90,7 +89,7 @@ def _document(found: Flags, content: Any) -> Response:
     headers = {
         "X-Flagstream-Version": str(found.version),
         "X-Flagsmith-Document-Updated-At": f"{whole}.{micros:06d}",
-        "X-Flagstream-Environment": found.environment.key,
+        "X-Flagstream-Environment": found.environment,
     }
     return json_response(content, headers=headers)
 

@@ -73,3 +73,16 @@ async def test_a_migration_may_take_longer_than_a_statement_elsewhere(postgres_s
             assert not (await asyncio.wait([waiting], timeout=1))[0]
         await waiting
         assert await migrations.is_current(second)
+
+
+async def test_a_single_statement_leaves_the_next_transaction_whole(database: Database) -> None:
+    async def fail() -> None:
+        async with database.write() as session:
+            await outbox.advance(database, session, "e")
+            raise RuntimeError("no")
+
+    async with database.one_statement() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM announcements"))).scalar_one() == 0
+    with pytest.raises(RuntimeError, match="no"):
+        await fail()
+    assert await rows(database) == {}
