@@ -10,7 +10,7 @@ import msgspec
 from flagstream.logs import get_logger
 from stream_server.documents.upstream import RefusedError, UnavailableError
 
-__all__ = ["Analytics"]
+__all__ = ["LARGEST_COUNT", "Analytics"]
 
 log = get_logger(__name__)
 
@@ -19,6 +19,9 @@ INTERVAL: Final = 1.0
 
 MOST_PAIRS: Final = 20_000
 """Pairs of key and feature that wait at most; what comes beyond is dropped and counted."""
+
+LARGEST_COUNT: Final = 2**31 - 1
+"""Evaluations of one feature in one report, to us and from us: the publisher refuses a whole report for more."""
 
 LONGEST_NAME: Final = 2000
 LAST_ROUND: Final = 2.0
@@ -57,7 +60,10 @@ class Analytics:
                     self._dropped.inc(count)
                     continue
                 self._pairs += 1
-            self._sums.setdefault(environment_key, sums)[name] = sums.get(name, 0) + count
+            total = sums.get(name, 0) + count
+            if total > LARGEST_COUNT:
+                self._dropped.inc(total - LARGEST_COUNT)
+            self._sums.setdefault(environment_key, sums)[name] = min(total, LARGEST_COUNT)
 
     async def run(self) -> None:
         """Pass on, for ever."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from stream_server.documents.analytics import LARGEST_COUNT
 from stream_server.documents.answers import (
     NOBODY,
     PREFLIGHT,
@@ -137,8 +138,9 @@ class AnalyticsEndpoint(Endpoint):
         key = read_environment_key(scope)
         counts = json_object(await read_body(scope, receive, self._limit))
         for name, count in counts.items():
-            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**53:
-                raise Problem(400, f"The count of {name[:100]!r} must be a whole number, 0 or more.")
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= LARGEST_COUNT:
+                detail = f"The count of {name[:100]!r} must be a whole number from 0 to {LARGEST_COUNT}."
+                raise Problem(400, detail)
         self._collect(key, counts)
         self._taken.inc()
         await send_json(send, 200, b"{}", [])

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from publisher.evaluations import LARGEST_COUNT
 from stream_server.documents import analytics
 from tests.documents.upstream import CLIENT_KEY, NOW, Setup, Upstream, documents, is_stale
 
@@ -139,10 +140,19 @@ async def test_reports_are_taken_at_once_and_passed_on_as_a_sum(setup: Setup) ->
     assert setup.upstream.asked == ["/api/v1/analytics/flags/"]
 
 
-@pytest.mark.parametrize("report", [[], {"f": "1"}, {"f": -1}, {"f": True}, {"f": 1.5}, {"f": 2**60}])
+@pytest.mark.parametrize("report", [[], {"f": "1"}, {"f": -1}, {"f": True}, {"f": 1.5}, {"f": 2**31}])
 async def test_report_that_makes_no_sense_is_refused(setup: Setup, report: object) -> None:
     response = await setup.client.post("/api/v1/analytics/flags/", json=report, headers=KEY)
     assert response.status_code == 400
+
+
+async def test_a_sum_of_reports_is_never_more_than_an_upstream_takes(upstream: Upstream) -> None:
+    assert analytics.LARGEST_COUNT == LARGEST_COUNT, "the publisher's bound"
+    async with documents(upstream) as setup:
+        for count in (LARGEST_COUNT, 5):  # at once, or the first one might be passed on before the second comes
+            setup.documents._analytics.collect(CLIENT_KEY, {"f": count, "g": 1})
+    assert setup.sample("analytics_dropped_total") == 5
+    assert upstream.bodies == [{"f": LARGEST_COUNT, "g": 2}]
 
 
 async def test_reports_that_cannot_be_passed_on_are_counted_and_harm_nobody(upstream: Upstream) -> None:
