@@ -47,6 +47,10 @@ LONGEST_PAUSE: Final = 1.0
 PROBE: Final = 1.0
 """Seconds for the question that comes before a reading: a broker that is starting leaves requests unanswered."""
 
+FIRST_SAY: Final = 2.0
+"""Seconds that the broker has at the start to say what is newest, before streams are told what was saved: a client that
+comes back would otherwise be told less than it knew. With the broker away, what was saved is better than nothing."""
+
 BATCH: Final = 1000
 
 COMPARISONS: Final = 6
@@ -88,8 +92,8 @@ class _Seen:
 class Feed:
     """Reads and follows; `run` ends only by an error that the process should not survive.
 
-    `saved` are the versions of a snapshot on disk: known from the start, ready only after the first reading. `on_news`
-    is told of every environment with a newer version, after its streams.
+    `saved` are the versions of a snapshot on disk: told when the broker has been read, or after `FIRST_SAY` without
+    it. `on_news` is told of every environment with a newer version, after its streams.
     """
 
     def __init__(
@@ -128,8 +132,7 @@ class Feed:
 
     async def run(self) -> None:
         """Connect, read, follow, for ever."""
-        for key, version in self._saved.items():
-            self._take(key, version)
+        told_anyway = asyncio.get_running_loop().call_later(FIRST_SAY, self._take_saved)
         client = await broker.connect(
             self._servers,
             name="flagstream stream server",
@@ -145,7 +148,14 @@ class Feed:
             await client.subscribe(COUNTS_SUBJECT, cb=self._counts.on_request)
             await self._follow(client)
         finally:
+            told_anyway.cancel()
             await client.close()
+
+    def _take_saved(self) -> None:
+        """Take over the versions of the snapshot, once."""
+        saved, self._saved = self._saved, {}
+        for key, version in saved.items():
+            self._take(key, version)
 
     def _on_connected(self) -> None:
         self.connected = True
@@ -218,7 +228,7 @@ class Feed:
         except READING_FAILED as error:
             self._failed(_in_words(error))
             return False
-        if not newest.versions and self._hub.known:
+        if not newest.versions and (self._hub.known or self._saved):
             # A broker that lost its disk; the publisher fills it again. What is known is kept.
             self._failed("the broker's stream is empty although versions are known")
             return False
@@ -227,6 +237,7 @@ class Feed:
         self._comparisons = 0
         self._seen = _Seen(newest.created, newest.last_sequence)
         await self._take_all(newest.versions)
+        self._take_saved()
         self._metrics.resyncs.labels(self._cause).inc()
         self.trouble = ""
         if not self.ready:

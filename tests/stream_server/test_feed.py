@@ -185,6 +185,7 @@ async def test_empty_broker_is_not_believed_while_the_snapshot_knows_versions(
     announcer.server.wipe()
     async with running(settings) as server:
         async with await open_stream(server.url) as stream:
+            assert await stream.version() == 0, "the broker has a moment to say what is newest"
             assert await stream.version() == saved
         announcer.server.start()
         await announcer.create()
@@ -194,6 +195,22 @@ async def test_empty_broker_is_not_believed_while_the_snapshot_knows_versions(
         assert not server.parts.feed.ready
         await announcer.announce(saved)
         await server.ready()
+
+
+async def test_a_client_that_comes_back_is_never_told_of_less_than_it_knew(
+    announcer: Announcer, tmp_path: Path
+) -> None:
+    settings = settings_for(announcer.server.url, snapshot_dir=str(tmp_path / "snapshot"))
+    saved = now()
+    async with running(settings) as server:
+        await announcer.announce(saved)
+        await until(lambda: server.parts.hub.knows("abc"), "the change")
+    await announcer.announce(saved + 1)  # which the client has heard elsewhere
+    announcer.server.pause()
+    async with running(settings) as server, await open_stream(server.url) as stream:
+        assert await stream.version() == 0
+        announcer.server.resume()
+        assert await stream.version() == saved + 1
 
 
 async def test_versions_far_ahead_and_what_is_no_announcement_are_ignored_and_counted(
