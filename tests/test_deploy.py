@@ -16,7 +16,6 @@ UNITS = Path(__file__).parent.parent / "deploy" / "systemd"
 
 def unit(name: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign] - systemd's names have capitals
     parser.read(UNITS / f"flagstream-{name}.service")
     return parser
 
