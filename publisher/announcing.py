@@ -140,6 +140,8 @@ def announced(relay: Relay, reconciler: Reconciler, announcer: Announcer) -> Ann
         failed=counters.failed,
         blocked=counters.blocked,
         refused=announcer.refused,
+        marked=counters.marked,
+        database_errors=counters.database_errors,
         lag=counters.lag,
         too_far_ahead=0 if last is None else last.too_far_ahead,
     )

@@ -18,12 +18,17 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What the relay counts by itself: announcements acknowledged, failed, blocked and refused; seconds to the ack."""
+    """What the relay counts by itself: announcements acknowledged, failed, blocked, refused, marked; seconds to ack.
+
+    `database_errors` are the relay's looks and marks that failed, `too_far_ahead` the last comparison's environments.
+    """
 
     published: int
     failed: int
     blocked: int
     refused: int
+    marked: int
+    database_errors: int
     lag: float
     too_far_ahead: int
 
@@ -43,6 +48,12 @@ class _Follower:
         for outcome in ("published", "failed", "blocked", "refused"):
             outcomes.add_metric([outcome], getattr(now, outcome))
         yield outcomes
+        yield CounterMetricFamily(
+            "publisher_announcements_marked", "Announcements written down as acknowledged", value=now.marked
+        )
+        yield CounterMetricFamily(
+            "publisher_relay_database_errors", "Times that the database failed the relay", value=now.database_errors
+        )
         yield GaugeMetricFamily(
             "publisher_announcement_lag_seconds", "From the last announced change to its ack", value=now.lag
         )

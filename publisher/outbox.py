@@ -38,7 +38,6 @@ __all__ = [
     "advance",
     "anything_free",
     "claim",
-    "claimed",
     "mark",
     "page",
     "reset",
@@ -154,14 +153,6 @@ async def claim(
         .values(claimed_by=relay, claimed_until=seconds_now(database) + LEASE)
         .returning(Announcement.key, Announcement.version)
         .execution_options(synchronize_session=False)
-    )
-    return {row.key: row.version for row in await session.execute(statement)}
-
-
-async def claimed(session: AsyncSession, relay: str, keys: Iterable[str]) -> dict[str, int]:
-    """Return the waiting versions, of these environments, that `relay` has claimed."""
-    statement = select(Announcement.key, Announcement.version).where(
-        Announcement.key.in_(list(keys)), Announcement.claimed_by == relay, _is_waiting()
     )
     return {row.key: row.version for row in await session.execute(statement)}
 

@@ -51,7 +51,7 @@ class Provisions(Protocol):
 class Wakes(Protocol):
     """What a comparison needs of the relay."""
 
-    def wake(self, *keys: str) -> None:
+    def wake(self) -> None:
         """Look for waiting rows now."""
 
 

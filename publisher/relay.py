@@ -54,7 +54,11 @@ class Announces(Protocol):
 
 @dataclass(slots=True)
 class Counters:
-    """What the relay has done since it began. `lag` is the last announcement's seconds from change to ack."""
+    """What the relay has done since it began. `lag` is the last announcement's seconds from change to ack.
+
+    `published`, `failed` and `blocked` count attempts to announce, `marked` the announcements that were written down
+    as acknowledged, `database_errors` the looks and marks that the database failed.
+    """
 
     published: int = 0
     failed: int = 0
@@ -95,7 +99,6 @@ class Relay:
         self._marks: dict[str, int] = {}  # acknowledged, not yet written
         self._writing: dict[str, int] = {}
 
-        self._named: set[str] = set()
         self._look = asyncio.Event()
         self._connected = asyncio.Event()
         self._returned = asyncio.Event()
@@ -116,10 +119,8 @@ class Relay:
         for key, version in versions.items():
             self._want(key, version)
 
-    def wake(self, *keys: str) -> None:
-        """Look after these environments now, or after everything that waits; called after a commit."""
-        if len(self._named) < BATCH:
-            self._named.update(keys)
+    def wake(self) -> None:
+        """Look for waiting rows now."""
         self._look.set()
 
     def connected(self) -> None:
@@ -225,11 +226,6 @@ class Relay:
     async def _claim(self) -> None:
         """Queue everything that waits and is free, batch by batch, each when the one before is through."""
         async with self._claiming:
-            named, self._named = self._named, set()
-            if named:
-                async with self._database.read() as session:
-                    for key, version in (await outbox.claimed(session, self.id, named)).items():
-                        self._want(key, version)
             while self._connected.is_set():
                 besides = self._taken()
                 async with self._database.read() as session:

@@ -73,16 +73,6 @@ async def test_rows_that_a_killed_process_left_are_published(
         await until(lambda: agrees(database, link), "the announcements")
 
 
-async def test_wake_publishes_what_the_commit_claimed_without_waiting_for_the_next_look(
-    nats_server: NatsServer, database: Database, link: Link
-) -> None:
-    async with publishing(nats_server.url, database, poll_interval=3600) as publisher:
-        await until(lambda: has_compared(publisher.reconciler), "the first comparison")
-        await change(database, "e", by=publisher.relay.id)
-        publisher.relay.wake("e")
-        await until(lambda: agrees(database, link), "the announcement")
-
-
 async def test_changes_made_while_nats_is_away_arrive_within_two_seconds_of_its_return(
     nats_server: NatsServer, database: Database
 ) -> None:

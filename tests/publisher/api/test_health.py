@@ -70,6 +70,10 @@ async def test_a_change_is_pushed_and_the_change_log_says_when(database_url: str
         assert (await api("GET", "/health/readiness", 200)).json()["nats"] == "ok"
         figures = (await api("GET", "/metrics", 200)).text
         assert "publisher_nats_connected 1.0" in figures
+        assert "publisher_relay_database_errors_total 0.0" in figures
+        # Marks of one environment may fall together, so there are one or two.
+        assert "publisher_announcements_marked_total 0.0" not in figures
+        assert "publisher_announcements_marked_total" in figures
         assert "publisher_outbox_waiting 0.0" in figures
         # No stream server is there, so the sum over all of them is known: none.
         assert (await api("GET", "/api/streams?environment=dev&environment=x", 200)).json() == {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,3 +94,15 @@ async def test_a_database_of_a_later_version_is_refused_by_name(database_url: st
     # An older process that runs on beside an upgraded one stays ready.
     assert await migrations.is_current(database)
     await database.close()
+
+
+@pytest.mark.asyncio
+async def test_a_probe_reads_the_scripts_from_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'f.db'}")
+    try:
+        await migrations.upgrade(database)
+        assert await migrations.is_current(database)
+        monkeypatch.delattr(migrations, "ScriptDirectory")
+        assert await migrations.is_current(database)
+    finally:
+        await database.close()
