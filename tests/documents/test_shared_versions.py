@@ -93,6 +93,8 @@ def test_full_table_is_counted_and_still_right_in_this_process(tmp_path: Path) -
     assert [one.newest(f"key-{index}") for index in range(20)] == [BASE + index for index in range(20)]
     # What is in the table can still grow in it.
     one.advance("key-0", BASE + 100)
+    one.advance("key-19", BASE + 100)
+    assert one.overflowed == 12, "environments, not versions"
     assert other.newest("key-0") == BASE + 100
     assert other.newest("key-19") == 0
     one.close()
