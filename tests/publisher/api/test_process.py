@@ -51,7 +51,14 @@ def workers(tmp_path: Path) -> Iterator[Program]:
 def serving(started: Program) -> list[psutil.Process]:
     """Return the worker processes (multiprocessing has one more, its resource tracker)."""
     children = psutil.Process(started.process.pid).children()
-    return [child for child in children if child.is_running() and "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if is_worker(child)]
+
+
+def is_worker(child: psutil.Process) -> bool:
+    try:
+        return child.is_running() and "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # gone, or killed and not reaped yet
+        return False
 
 
 def make_project(started: Program, name: str) -> httpx.Response:
