@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from flagstream.logs import get_logger
 from stream_server.documents.document import DocumentKey
@@ -20,6 +20,9 @@ __all__ = ["Flight", "Flights"]
 log = get_logger(__name__)
 
 T = TypeVar("T")
+
+LAST_WAIT: Final = 2.0
+"""Seconds that a stopping process gives what is left to do after flights: keeping and forgetting documents."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +46,7 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self._flights: dict[DocumentKey, list[Flight[T]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Flight[T]] = {}
 
     def to_join(self, key: DocumentKey, known: int, wanted: int) -> Flight[T] | None:
         """Return a flight that began when `known` was known and that was asked for `wanted`."""
@@ -84,19 +87,24 @@ class Flights(Generic[T]):
         landed = asyncio.get_running_loop().create_future()
         flight: Flight[T] = Flight(wanted, landed, known=known, begun=delay <= 0)
         self._flights.setdefault(key, []).append(flight)
-        self._own(self._fly(key, flight, fetch, delay))
+        self._own(flight, self._fly(key, flight, fetch, delay))
         return flight
 
     async def stop(self) -> None:
-        """Cancel every flight."""
+        """Cancel every flight; what is to do after those that have landed is done, as far as it goes quickly."""
+        landed = [task for task, flight in self._tasks.items() if flight.landed.done()]
+        for task in self._tasks.keys() - set(landed):
+            task.cancel()
+        if landed:
+            await asyncio.wait(landed, timeout=LAST_WAIT)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _own(self, flying: Coroutine[Any, Any, None]) -> None:
+    def _own(self, flight: Flight[T], flying: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(flying)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = flight
+        task.add_done_callback(self._tasks.pop)
 
     async def _fly(
         self, key: DocumentKey, flight: Flight[T], fetch: Callable[[Flight[T]], Awaitable[T]], delay: float
