@@ -9,8 +9,9 @@ own with one connection.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Float, cast, event, func, literal_column
@@ -78,6 +79,15 @@ class Database:
             yield unhurried
         finally:
             await unhurried.close()
+
+    def probe(self) -> None:
+        """Open an SQLite file once, here and now; raises `sqlite3.Error`.
+
+        One that cannot be opened would leave the driver's thread behind, which then complains that the loop is gone.
+        """
+        if self.is_sqlite:
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
+                connection.execute("PRAGMA schema_version")
 
     async def close(self) -> None:
         """Close every connection."""

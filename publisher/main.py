@@ -6,6 +6,7 @@ import asyncio
 import math
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ async def _prepare(settings: PublisherSettings) -> None:
     database = Database(settings.database_url)
     deadline = time.monotonic() + PATIENCE
     try:
+        database.probe()
         while True:
             try:
                 return await migrations.upgrade(database)
@@ -68,6 +70,8 @@ async def _prepare(settings: PublisherSettings) -> None:
                     sys.exit(f"publisher: the database of database_url cannot be used: {reason}")
                 logger.warning("database cannot be reached, trying on", reason=reason)
                 await asyncio.sleep(1)
+    except sqlite3.Error as error:
+        sys.exit(f"publisher: the database of database_url cannot be used: {error}")
     finally:
         await database.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from pathlib import Path
 
 import nats.errors
@@ -122,7 +123,10 @@ async def test_a_flush_that_was_given_up_does_not_deafen_the_connection(nats_ser
     assert link.lost == 0
 
 
-async def test_credentials_without_the_package_that_reads_them_are_refused_with_its_name() -> None:
+async def test_credentials_without_the_package_that_reads_them_are_refused_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "nkeys", None)  # how Python is told that there is no such package
     with pytest.raises(ModuleNotFoundError, match="nkeys"):
         await broker.connect(
             ["nats://127.0.0.1:1"],
