@@ -29,7 +29,7 @@ def run(settings: StreamServerSettings) -> None:
     """Serve until SIGTERM or SIGINT has been drained; raises SystemExit with status 1 when it cannot listen."""
     configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
     if settings.drain < settings.lifetime:
-        log.warning("a stop ends streams before their time", drain=settings.drain, lifetime=settings.lifetime)
+        log.info("a stop ends streams before their time", drain=settings.drain, lifetime=settings.lifetime)
     if settings.workers > 1:
         from stream_server.workers import supervise  # noqa: PLC0415 - one process needs no supervisor
 
