@@ -8,6 +8,7 @@ answered, and one request at a time. Nothing that a client sends is worth a line
 from __future__ import annotations
 
 import asyncio
+import json
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
@@ -21,6 +22,12 @@ HEAD_LIMIT: Final = 64 * 1024
 
 IGNORED_LIMIT: Final = 1024 * 1024
 """Bytes that are read and dropped behind the last request of a connection before it is cut."""
+
+ADVICE: Final = {
+    HTTPStatus.BAD_REQUEST: "this is not an HTTP/1.1 request",
+    HTTPStatus.REQUEST_TIMEOUT: "the request did not arrive whole in time; send it again",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the request line and headers must be at most {HEAD_LIMIT} bytes",
+}
 
 LINGER: Final = 1.0
 """Seconds in which a refused client can read why; closing at once would reset the connection under the answer."""
@@ -186,10 +193,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()  # the rest of a request that has had its answer
             return
         self._unset_keepalive_if_required()
-        reason = status.phrase.encode()
+        reason = json.dumps({"detail": ADVICE[status]}).encode()
         headers = [
             *self.server_state.default_headers,
-            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-type", b"application/json"),
             (b"content-length", str(len(reason)).encode()),
             (b"connection", b"close"),
         ]
