@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -33,6 +33,7 @@ from publisher.models import Announcement, Change
 
 __all__ = [
     "LEASE",
+    "Held",
     "Waiting",
     "adopt",
     "advance",
@@ -157,18 +158,26 @@ async def claim(
     return {row.key: row.version for row in await session.execute(statement)}
 
 
-async def mark(database: Database, session: AsyncSession, held: Mapping[str, int], *, at: int) -> None:
-    """Write down what the broker holds by now, by key: these versions or newer ones, as of `at`.
+class Held(NamedTuple):
+    """What the broker acknowledged for a key: it holds `version` or newer since `at` (microseconds)."""
+
+    version: int
+    at: int
+
+
+async def mark(database: Database, session: AsyncSession, held: Mapping[str, Held]) -> None:
+    """Write down what the broker holds by now, by key.
 
     Where the broker is ahead of the row, the row is raised, so that the next change of our own is newer still; but
-    not by a version that is too far ahead of `at`, which an operator has put back since it was acknowledged. The lines
-    of the change log that were waiting for these versions get `at` as the time they were pushed.
+    not by a version that was too far ahead when it was acknowledged, which an operator has put back since. The lines
+    of the change log that were waiting for these versions get the moment of the acknowledgement as their push.
     """
     if not held:
         return
-    rows = [{"of_key": key, "held": version, "moment": at} for key, version in sorted(held.items())]
+    rows = [{"of_key": key, "held": each.version, "moment": each.at} for key, each in sorted(held.items())]
     key: BindParameter[str] = bindparam("of_key")
     version: BindParameter[int] = bindparam("held", type_=BigInteger)
+    at: BindParameter[int] = bindparam("moment", type_=BigInteger)
     believed = or_(Announcement.version >= version, version <= at + messages.MAX_AHEAD)
     before = select(Announcement.announced).where(Announcement.key == key, believed).scalar_subquery()
     connection = await session.connection()  # statements with many rows of values are the connection's, not the ORM's
@@ -180,7 +189,7 @@ async def mark(database: Database, session: AsyncSession, held: Mapping[str, int
             Change.version <= version,
             Change.pushed_at.is_(None),
         )
-        .values(pushed_at=bindparam("moment", type_=BigInteger)),
+        .values(pushed_at=at),
         rows,
     )
     await connection.execute(

@@ -96,8 +96,8 @@ class Relay:
         self._busy: set[str] = set()
         self._resting: dict[str, float] = {}  # not to be tried before this moment of the loop
         self._blocked: set[str] = set()  # of these the log has told
-        self._marks: dict[str, int] = {}  # acknowledged, not yet written
-        self._writing: dict[str, int] = {}
+        self._marks: dict[str, outbox.Held] = {}  # acknowledged, not yet written
+        self._writing: dict[str, outbox.Held] = {}
 
         self._look = asyncio.Event()
         self._connected = asyncio.Event()
@@ -199,8 +199,11 @@ class Relay:
             self.counters.lag = max(0.0, (self._clock() - version) / 1_000_000)
             self._wait = 0.0
             self._blocked.discard(key)
-            self._marks[key] = max(held, self._marks.get(key, 0))
+            self._acknowledged(key, outbox.Held(held, self._clock()))
             self._marked.set()
+
+    def _acknowledged(self, key: str, held: outbox.Held) -> None:
+        self._marks[key] = max(held, self._marks.get(key, held))
 
     async def _poll(self) -> None:
         """Look for waiting rows: when woken, every now and then, and with a growing random wait while it fails."""
@@ -261,11 +264,11 @@ class Relay:
             self._writing, self._marks = self._marks, {}
             try:
                 async with self._database.write() as session:
-                    await outbox.mark(self._database, session, self._writing, at=self._clock())
+                    await outbox.mark(self._database, session, self._writing)
                 self.counters.marked += len(self._writing)
             except BaseException:
-                for key, version in self._writing.items():
-                    self._marks[key] = max(version, self._marks.get(key, 0))
+                for key, held in self._writing.items():
+                    self._acknowledged(key, held)
                 self._marked.set()
                 raise
             finally:

@@ -64,7 +64,7 @@ async def reset_version(
         with contextlib.suppress(AheadError):
             held = await announcer.announce(key, version)
             async with database.write() as session:
-                await outbox.mark(database, session, {key: held}, at=clock())
+                await outbox.mark(database, session, {key: outbox.Held(held, clock())})
             await asyncio.sleep(PAUSE)
             async with database.read() as session:
                 row = (await outbox.versions(session, [key])).get(key, 0)

@@ -27,7 +27,7 @@ log = get_logger(__name__)
 READY_WITHIN = 60.0
 """Seconds for all three to report ready; a busy machine starts Python slowly."""
 
-STOP_WITHIN = 1.6
+STOP_WITHIN = 1.4
 """Seconds for the programs to stop by themselves; the whole stop stays under two."""
 
 POLL = 0.05
@@ -71,7 +71,7 @@ class Stack:
         return {
             # What the user set for the embedded stack stays; what makes it this stack does not.
             "PUBLISHER_DATABASE_URL": f"sqlite:///{self._folder.path / 'flagstream.db'}",
-            "PUBLISHER_DRAIN": "1",
+            "PUBLISHER_DRAIN": "0.5",
             **os.environ,
             "PUBLISHER_HOST": HOST,
             "PUBLISHER_PORT": str(self._ports.publisher),
@@ -84,7 +84,7 @@ class Stack:
     def _stream_server_env(self, workers: int) -> dict[str, str]:
         return {
             "STREAM_SERVER_SNAPSHOT_DIR": str(self._folder.path / "snapshot"),
-            "STREAM_SERVER_DRAIN": "1",
+            "STREAM_SERVER_DRAIN": "0.5",
             **os.environ,
             "STREAM_SERVER_HOST": HOST,
             "STREAM_SERVER_PORT": str(self._ports.stream),

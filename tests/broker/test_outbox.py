@@ -29,7 +29,7 @@ async def claim(database: Database, relay: str, **options: int) -> dict[str, int
 
 async def mark(database: Database, **held: int) -> None:
     async with database.write() as session:
-        await outbox.mark(database, session, held, at=T0 + 99)
+        await outbox.mark(database, session, {key: outbox.Held(version, T0 + 99) for key, version in held.items()})
 
 
 async def row(database: Database, key: str) -> tuple[int, int, str | None]:

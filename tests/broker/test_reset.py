@@ -76,7 +76,7 @@ async def test_a_mark_that_was_not_written_yet_does_not_undo_a_reset(
 
     async def harm() -> None:
         async with database.write() as session:
-            await outbox.mark(database, session, {"e": ahead}, at=messages.now())
+            await outbox.mark(database, session, {"e": outbox.Held(ahead, messages.now())})
 
     version = await reset_version(database, cast("Client", Meddled(link.client, harm)), "e")
     assert version <= messages.now()
@@ -93,7 +93,7 @@ async def test_a_change_that_a_relay_publishes_late_does_not_undo_a_reset(
     async def harm() -> None:
         await Announcer(link.client).announce("e", ahead + 1)
         async with database.write() as session:
-            await outbox.mark(database, session, {"e": ahead + 1}, at=messages.now())
+            await outbox.mark(database, session, {"e": outbox.Held(ahead + 1, messages.now())})
 
     version = await reset_version(database, cast("Client", Meddled(link.client, harm)), "e")
     assert version <= messages.now()
@@ -119,7 +119,7 @@ async def announced_ahead(database: Database, link: Link, seconds: int) -> int:
     ahead = messages.now() + seconds * 1_000_000
     async with database.write() as session:
         await outbox.advance(database, session, "e", clock=lambda: ahead)
-        await outbox.mark(database, session, {"e": ahead}, at=messages.now())
+        await outbox.mark(database, session, {"e": outbox.Held(ahead, messages.now())})
     await Announcer(link.client).announce("e", ahead)
     return ahead
 
