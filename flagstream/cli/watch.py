@@ -10,13 +10,13 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from flagstream.cli.data_folder import running_stack
 from flagstream.cli.failure import failure
-from sdk_client import Change, ConfigurationError, FlagClient, KeyRefusedError
+from sdk_client import Change, ConfigurationError, Flag, FlagClient, KeyRefusedError
 
 __all__ = ["watch"]
 
@@ -98,10 +98,21 @@ def _greeting(client: FlagClient, features: frozenset[str], api_url: str) -> str
 
 def _line(change: Change, now: datetime) -> str:
     time = now.astimezone().strftime("%H:%M:%S.%f")[:-3]
-    state = "gone" if change.new is None else "on" if change.enabled else "off"
-    old = "(new)" if change.old is None else _shown(change.old_value)
-    new = "(gone)" if change.new is None else _shown(change.value)
-    return f"{time}  {change.feature}  {state}  {old} → {new}  {change.version}"
+    state = _step("" if change.old is None else _state(change.old), _state(change.new))
+    value = _step(_shown(change.old), _shown(change.new or change.old))
+    return f"{time}  {change.feature}  {state}  {value}  {change.version}"
+
+
+def _step(old: str, new: str) -> str:
+    return new if old in {new, ""} else f"{old} → {new}"
+
+
+def _state(flag: Flag | None) -> str:
+    return "gone" if flag is None else "on" if flag.enabled else "off"
+
+
+def _shown(flag: Flag | None) -> str:
+    return "" if flag is None else json.dumps(flag.value, ensure_ascii=False)
 
 
 def _json_line(change: Change, now: datetime) -> str:
@@ -116,10 +127,6 @@ def _json_line(change: Change, now: datetime) -> str:
             "version": change.version,
         }
     )
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _say(sentence: str) -> None:

@@ -78,10 +78,10 @@ async def test_each_change_is_one_line_as_it_comes_and_ctrl_c_ends_it_quietly() 
         )
         server.features["banner"] = (False, "ü")
         server.announce(V3)
-        assert (await watch.line()).endswith(f'banner  off  {{"colour": "blue"}} → "ü"  {V3}')
+        assert (await watch.line()).endswith(f'banner  on → off  {{"colour": "blue"}} → "ü"  {V3}')
         del server.features["banner"]
         server.announce(V3 + 1)
-        assert (await watch.line()).endswith(f'banner  gone  "ü" → (gone)  {V3 + 1}')
+        assert (await watch.line()).endswith(f'banner  off → gone  "ü"  {V3 + 1}')
         assert await watch.stop() == (130, "")
 
 
