@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, cast, event, func, literal_column
+from sqlalchemy import URL, ColumnElement, Connection, Float, cast, event, func, literal_column
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 __all__ = ["Database", "greatest", "seconds_now"]
@@ -34,8 +34,8 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
         if self.is_sqlite:
-            self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=4)
-            self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1)
+            self._reader = _sqlite_engine(_file(url), begin="BEGIN", pool_size=4)
+            self._writer = _sqlite_engine(_file(url), begin="BEGIN IMMEDIATE", pool_size=1)
             self._single = self._reader.execution_options(**{WITHOUT_BEGIN: True})
         else:
             self._writer = create_async_engine(
@@ -86,7 +86,7 @@ class Database:
         One that cannot be opened would leave the driver's thread behind, which then complains that the loop is gone.
         """
         if self.is_sqlite:
-            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
+            with closing(sqlite3.connect(_file(self.url))) as connection:
                 connection.execute("PRAGMA schema_version")
 
     async def close(self) -> None:
@@ -96,10 +96,14 @@ class Database:
             await self._reader.dispose()
 
 
-def _sqlite_engine(url: str, *, begin: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(
-        url.replace("sqlite:", "sqlite+aiosqlite:", 1), pool_size=pool_size, max_overflow=0, pool_timeout=30
-    )
+def _file(url: str) -> str:
+    """Return the path behind sqlite:///, to the letter: a folder may have a '%' or a '?' in its name."""
+    return url.removeprefix("sqlite:///")
+
+
+def _sqlite_engine(file: str, *, begin: str, pool_size: int) -> AsyncEngine:
+    url = URL.create("sqlite+aiosqlite", database=file)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:

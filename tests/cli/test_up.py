@@ -72,7 +72,7 @@ def test_what_was_changed_is_there_after_a_restart_and_the_demo_is_made_once(tmp
 
 
 def test_without_a_demo_it_starts_empty(tmp_path: Path) -> None:
-    with Up(tmp_path, "--no-demo") as up:
+    with Up(tmp_path / "a folder, 100%25 odd?", "--no-demo") as up:
         assert up.stack["environment"] is None
         assert up.api("GET", "/api/projects")["items"] == []
 
