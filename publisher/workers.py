@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from flagstream.logs import configure, get_logger
+from publisher.server import serve
 from publisher.settings import PublisherSettings
 
 __all__ = ["backoff", "supervise"]
@@ -123,8 +124,6 @@ class Supervisor:
 
 def _work(settings: PublisherSettings, listener: socket.socket, parent: Connection) -> None:
     """Serve as one worker; stop when the supervisor is gone, for nobody would ever stop this process then."""
-    from publisher.main import serve  # noqa: PLC0415 - imported in the worker, after it was started
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes it: the terminal's goes to all of us
     configure(program="publisher", log_format=settings.log_format, level=settings.log_level)
 

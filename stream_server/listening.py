@@ -8,9 +8,13 @@ import sys
 import time
 from typing import Final
 
+from flagstream.logs import get_logger
 from stream_server.connection import find_dead_peers
+from stream_server.settings import StreamServerSettings
 
-__all__ = ["bind", "url_of", "waiting"]
+__all__ = ["bind", "listen", "url_of", "waiting"]
+
+log = get_logger(__name__)
 
 BACKLOG: Final = 4096
 
@@ -18,6 +22,15 @@ PATIENCE: Final = 1.5
 """Seconds to wait for the address: workers of a process that was killed hold it for a moment longer."""
 
 LINUX_TCP_INFO_HEAD: Final = struct.Struct("=8B7I")
+
+
+def listen(settings: StreamServerSettings) -> list[socket.socket]:
+    """Return a listening socket for each worker; raises SystemExit with status 1 and says why it cannot."""
+    try:
+        return bind(settings.host, settings.port, settings.workers)
+    except OSError as error:
+        log.error("cannot listen", host=settings.host, port=settings.port, reason=error.strerror or str(error))  # noqa: TRY400 - a traceback says nothing more
+        sys.exit(1)
 
 
 def bind(host: str, port: int, count: int) -> list[socket.socket]:

@@ -14,7 +14,7 @@ import msgspec
 
 from flagstream.logs import configure
 from stream_server.app import Place
-from stream_server.main import serve
+from stream_server.serving import serve
 from stream_server.settings import StreamServerSettings
 
 __all__ = ["Assignment", "main"]

@@ -23,8 +23,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from pydantic import SecretStr
 
 from flagstream.logs import get_logger
-from stream_server.listening import url_of
-from stream_server.main import listen
+from stream_server.listening import listen, url_of
 from stream_server.metrics import MULTIPROCESS_FOLDER
 from stream_server.settings import StreamServerSettings
 from stream_server.worker import Assignment
