@@ -115,7 +115,13 @@ class Client(NatsClient):
         if self._flush_queue is not None:
             with contextlib.suppress(OSError):
                 await super().close()
+        # A reconnection whose cancellation was lost in the same way would connect after all, for nobody to close.
+        while self._reconnection_task is not None and not self._reconnection_task.done():
+            self._reconnection_task.cancel()
+            await asyncio.wait([self._reconnection_task], timeout=0.1)
+        self._leave_transport()
         self._fail_requests()
+        await asyncio.sleep(0)  # the turn in which the loop lets go of a closed socket
 
     async def request(
         self,
