@@ -1,4 +1,4 @@
-"""What a hostile tester found: each is refused in words, with nothing logged and nothing changed."""
+"""Input that once ended in a traceback: each is refused in words, with nothing logged and nothing changed."""
 
 from __future__ import annotations
 
