@@ -66,11 +66,6 @@ class ProgramSettings(BaseSettings):
         }
 
     @classmethod
-    def env_name(cls, key: str) -> str:
-        """Return the environment variable that sets `key`."""
-        return f"{cls.program}_{key}".upper()
-
-    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
