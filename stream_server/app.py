@@ -101,7 +101,7 @@ def create_app(settings: StreamServerSettings, parts: Parts | None = None) -> St
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await parts.documents.start()
         try:
-            async with vital(feed=parts.feed.run(), wheel=parts.wheel.run()):
+            async with vital(feed=parts.feed.run(), wheel=parts.wheel.run(), metrics=parts.metrics.run()):
                 yield
         finally:
             await parts.documents.stop()

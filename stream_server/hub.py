@@ -132,8 +132,8 @@ class Hub:
             channel.sent = channel.version
         channel.streams[stream] = channel.events
         self.open += 1
-        self._metrics.streams_open.inc()
-        self._metrics.streams_opened.inc()
+        self._metrics.streams_open.total += 1
+        self._metrics.streams_opened.total += 1
         return channel.encoded() if channel.version else None
 
     def unsubscribe(self, key: str, stream: Subscriber) -> None:
@@ -142,7 +142,7 @@ class Hub:
         if channel is None or channel.streams.pop(stream, None) is None:
             return
         self.open -= 1
-        self._metrics.streams_open.dec()
+        self._metrics.streams_open.total -= 1
         if not channel.streams and not channel.version:
             del self._channels[key]
 
@@ -155,7 +155,7 @@ class Hub:
             return False
         if not channel.version:
             self.known += 1
-            self._metrics.versions_known.set(self.known)
+            self._metrics.versions_known.total += 1
         channel.version = version
         self._send_newest(channel)
         return True
@@ -207,7 +207,7 @@ class Hub:
         delivery = self._deliveries.popleft()
         position = delivery.position
         done = delivery.offer_slice()
-        self._metrics.deliveries.inc(min(SLICE, len(delivery.streams) - position))
+        self._metrics.deliveries.total += min(SLICE, len(delivery.streams) - position)
         if not done:
             self._deliveries.append(delivery)
         if self._deliveries:
