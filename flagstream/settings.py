@@ -58,6 +58,10 @@ class ProgramSettings(BaseSettings):
         """Yield a sentence for each rule between several settings that these break."""
         return iter(())
 
+    def remarks(self) -> Iterator[str]:
+        """Yield a sentence for each thing worth knowing about these settings on this machine; none is a fault."""
+        return iter(())
+
     def shown(self) -> dict[str, Any]:
         """Return the settings by name with secrets and passwords in URLs masked, fit for a log or a terminal."""
         return {

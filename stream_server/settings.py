@@ -10,6 +10,8 @@ from pydantic import Field, SecretStr
 
 from flagstream.logs import LogFormat, LogLevel
 from flagstream.settings import ProgramSettings, url_fault
+from stream_server.addresses import network_fault
+from stream_server.capacity import Capacity, reachable_files
 
 __all__ = ["StreamServerSettings"]
 
@@ -45,6 +47,10 @@ class StreamServerSettings(ProgramSettings):
     retry: Annotated[float, Field(ge=0.1, le=60)]
     unknown_keys: Literal["hold", "reject"]
     drain: Annotated[float, Field(ge=0, le=86400)]
+    max_streams: Annotated[int, Field(ge=0)]
+    streams_per_address: Annotated[int, Field(ge=0)]
+    trusted_proxies: tuple[str, ...]
+    accept_pace: Annotated[float, Field(ge=0, le=1_000_000)]
 
     upstream_url: str
     upstream_timeout: Seconds
@@ -56,6 +62,13 @@ class StreamServerSettings(ProgramSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]
     log_format: LogFormat
     log_level: LogLevel
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what these settings come to on this machine."""
+        capacity = Capacity.within(reachable_files(), self.max_streams)
+        yield f"{capacity.streams} streams in each process, {capacity.streams * self.workers} in all"
+        if shortage := capacity.shortage:
+            yield f"max_streams = {self.max_streams}: {shortage}"
 
     def rules(self) -> Iterator[str]:
         """Yield what these settings get wrong together."""
@@ -77,6 +90,12 @@ class StreamServerSettings(ProgramSettings):
             )
         if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
             yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
+        yield from (f"trusted_proxies: {fault}" for each in self.trusted_proxies if (fault := network_fault(each)))
+        if self.edge and self.streams_per_address:
+            yield (
+                f"streams_per_address = {self.streams_per_address}: must be 0 with edge = true: one stream serves "
+                "everybody behind the CDN, and would be charged to, or refused because of, whoever came first"
+            )
         if fault := url_fault(self.upstream_url, "http", "https"):
             yield f"upstream_url: {fault}"
         yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))

@@ -29,6 +29,8 @@ def run_program(model: type[S], run: Callable[[S], None], options: dict[str, Any
     if check:
         for key, value in settings.shown().items():
             typer.echo(f"{key} = {list(value) if isinstance(value, tuple) else value!r}")
+        for remark in settings.remarks():
+            typer.echo(f"# {remark}")
         return
     logs.configure(program=model.program, log_format=vars(settings)["log_format"], level=vars(settings)["log_level"])
     run(settings)
