@@ -1,4 +1,4 @@
-"""The hub by itself: maxima, pace, turns, and channels that come and go."""
+"""The hub by itself: maxima, pace, turns, controls, and channels that come and go."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from stream_server.control import EVERYONE, Controls
 from stream_server.frames import Frame
-from stream_server.hub import SLICE, Hub
+from stream_server.hub import SLICE, TOUCHED, Hub
 from stream_server.metrics import Metrics
 
 pytestmark = pytest.mark.asyncio
@@ -139,6 +140,27 @@ async def test_small_environment_does_not_wait_for_a_large_one() -> None:
     assert served_before == [SLICE * 2]
 
 
+async def test_thousand_small_environments_share_turns_and_none_of_them_is_slow_for_the_loop() -> None:
+    hub, most, turns = hub_of(), 0, 0
+    listeners = [[Listener() for _ in range(20)] for _ in range(SLICE)]
+    for number, of_one in enumerate(listeners):
+        for listener in of_one:
+            hub.subscribe(f"key-{number}", listener)
+
+    def told() -> int:
+        return sum(bool(listener.versions) for of_one in listeners for listener in of_one)
+
+    for number in range(SLICE):
+        hub.dispatch(f"key-{number}", 1)
+    before = told()
+    assert before == SLICE, "one slice goes out without a turn of the loop, however many dispatches ask for it"
+    while before < SLICE * 20:
+        await asyncio.sleep(0)
+        most, before, turns = max(most, told() - before), told(), turns + 1
+    assert most == SLICE
+    assert turns <= 20 + 2
+
+
 async def test_version_that_comes_during_a_delivery_follows_it() -> None:
     hub = hub_of()
     listeners = [Listener() for _ in range(SLICE * 3)]
@@ -200,3 +222,152 @@ async def test_end_reaches_every_stream() -> None:
         hub.subscribe(f"key-{number % 7}", listener)
     await hub.end_all(clean=True)
     assert all(listener.ended is True for listener in listeners)
+
+
+async def test_killed_environment_is_told_nothing_and_its_newest_goes_to_every_stream_when_that_ends() -> None:
+    hub, old, new, other = hub_of(), Listener(), Listener(), Listener()
+    hub.dispatch("k", 1)
+    hub.subscribe("k", old)
+    hub.subscribe("other", other)
+    hub.control(Controls(killed=frozenset({"k"})))
+    assert hub.subscribe("k", new) is None, "the opening block carries no event either"
+    for version in (2, 3):
+        hub.dispatch("k", version)
+        hub.dispatch("other", version)
+    await asyncio.sleep(0.01)
+    assert (old.versions, new.versions, other.versions) == ([], [], [2, 3])
+    assert hub.knows("k")
+    hub.control(Controls())
+    assert (old.versions, new.versions) == ([3], [3])
+
+
+async def test_stream_that_came_while_its_environment_was_killed_is_told_what_was_known_all_along() -> None:
+    hub, listener = hub_of(), Listener()
+    hub.dispatch("k", 1)
+    hub.control(Controls(killed=frozenset({"k"})))
+    hub.subscribe("k", listener)
+    hub.control(Controls())
+    assert listener.versions == [1]
+
+
+async def test_kill_switch_stops_a_delivery_that_is_under_way_and_its_end_completes_it() -> None:
+    hub = hub_of()
+    listeners = [Listener() for _ in range(SLICE * 4)]
+    for listener in listeners:
+        hub.subscribe("k", listener)
+    hub.dispatch("k", 1)
+    hub.control(Controls(killed=frozenset({"k"})))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert sum(bool(listener.versions) for listener in listeners) == SLICE
+    hub.dispatch("k", 2)
+    hub.control(Controls())
+    await until_has(listeners[-1], 2)
+    assert all(listener.versions[-1] == 2 for listener in listeners)
+
+
+async def test_kill_switch_that_flickers_during_a_delivery_loses_nothing() -> None:
+    hub = hub_of()
+    listeners = [Listener() for _ in range(SLICE * 3)]
+    for listener in listeners:
+        hub.subscribe("k", listener)
+    hub.dispatch("k", 1)
+    hub.control(Controls(killed=frozenset({"k"})))
+    newcomer = Listener()
+    assert hub.subscribe("k", newcomer) is None
+    hub.control(Controls())
+    await until_has(newcomer, 1)
+    await until_has(listeners[-1], 1)
+
+
+async def test_all_environments_are_killed_but_the_one_that_the_controls_are_flags_of() -> None:
+    hub = hub_of()
+    listeners = {key: Listener() for key in ("one", "two", "operations")}
+    for key, listener in listeners.items():
+        hub.subscribe(key, listener)
+    hub.control(Controls(killed=frozenset({EVERYONE}), exempt="operations"))
+    for key in listeners:
+        hub.dispatch(key, 1)
+    assert [listener.versions for listener in listeners.values()] == [[], [], [1]]
+
+
+async def test_end_of_a_kill_switch_of_all_is_a_few_channels_a_turn_and_reaches_each() -> None:
+    hub, count = hub_of(), TOUCHED * 3
+    listeners = [Listener() for _ in range(count)]
+    for number, listener in enumerate(listeners):
+        hub.subscribe(f"key-{number}", listener)
+    hub.control(Controls(killed=frozenset({EVERYONE})))
+    for number in range(count):
+        hub.dispatch(f"key-{number}", 1)
+    hub.control(Controls())
+    assert sum(bool(listener.versions) for listener in listeners) <= SLICE
+    await until_has(listeners[-1], 1)
+    async with asyncio.timeout(10):
+        while not all(listener.versions == [1] for listener in listeners):
+            await asyncio.sleep(0)
+
+
+async def test_controls_that_change_while_the_last_ones_take_effect_win() -> None:
+    hub, count = hub_of(), TOUCHED * 2
+    listeners = [Listener() for _ in range(count)]
+    for number, listener in enumerate(listeners):
+        hub.subscribe(f"key-{number}", listener)
+    everything = Controls(killed=frozenset({EVERYONE}))
+    hub.control(everything)
+    for number in range(count):
+        hub.dispatch(f"key-{number}", 1)
+    hub.control(Controls())
+    hub.control(everything)
+    told = sum(bool(listener.versions) for listener in listeners)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert sum(bool(listener.versions) for listener in listeners) == told <= SLICE
+    hub.control(Controls())
+    async with asyncio.timeout(10):
+        while not all(listener.versions[-1:] == [1] for listener in listeners):
+            await asyncio.sleep(0)
+
+
+async def test_brown_out_paces_its_environment_and_no_other() -> None:
+    hub, slow, normal = hub_of(min_interval=0.01), Listener(), Listener()
+    hub.subscribe("slow", slow)
+    hub.subscribe("normal", normal)
+    hub.control(Controls(intervals={"slow": 0.2}))
+    for version in (1, 2, 3):
+        hub.dispatch("slow", version)
+        hub.dispatch("normal", version)
+    await until_has(slow, 3)
+    assert slow.versions == [1, 3]
+    assert slow.times[1] - slow.times[0] > 0.19
+    assert normal.times[-1] < slow.times[1]
+
+
+async def test_brown_out_never_makes_the_pace_faster() -> None:
+    hub, listener = hub_of(min_interval=0.1), Listener()
+    hub.subscribe("k", listener)
+    hub.control(Controls(intervals={"k": 0.001}))
+    hub.dispatch("k", 1)
+    hub.dispatch("k", 2)
+    await until_has(listener, 2)
+    assert listener.times[1] - listener.times[0] > 0.095
+
+
+async def test_brown_out_that_ends_does_not_hold_what_waited_for_it() -> None:
+    hub, listener = hub_of(), Listener()
+    hub.subscribe("k", listener)
+    hub.control(Controls(intervals={EVERYONE: 3600}))
+    hub.dispatch("k", 1)
+    hub.dispatch("k", 2)
+    assert listener.versions == [1]
+    hub.control(Controls(intervals={EVERYONE: 3600, "k": 0}))
+    assert listener.versions == [1, 2]
+
+
+async def test_brown_out_that_begins_during_a_pace_lengthens_it() -> None:
+    hub, listener = hub_of(min_interval=0.05), Listener()
+    hub.subscribe("k", listener)
+    hub.dispatch("k", 1)
+    hub.control(Controls(intervals={"k": 0.3}))
+    hub.dispatch("k", 2)
+    await until_has(listener, 2)
+    assert listener.times[1] - listener.times[0] > 0.29
