@@ -49,6 +49,9 @@ class Metrics:
         )
         self.streams_opened = Tally(Counter("flagstream_streams_opened", "Streams opened", registry=own))
         self.streams_ended = Counter("flagstream_streams_ended", "Streams ended, by reason", ["reason"], registry=own)
+        self.streams_refused = Counter(
+            "flagstream_streams_refused", "Streams refused with a short one, by reason", ["reason"], registry=own
+        )
         self.events_dispatched = Counter(
             "flagstream_events_dispatched", "Events begun to be sent to an environment's streams", registry=own
         )
