@@ -67,7 +67,7 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         metrics=metrics,
         lifetime=settings.lifetime,
         min_interval=settings.min_interval,
-        max_events=settings.max_events,
+        max_events=settings.events_of_a_stream,
     )
     feed = Feed(
         servers=settings.nats_url,

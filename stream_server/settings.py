@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, SecretStr
 from flagstream.logs import LogFormat, LogLevel
 from flagstream.settings import ProgramSettings, url_fault
 from stream_server.addresses import network_fault
+from stream_server.budget import bytes_for, events_that_fit
 from stream_server.capacity import Capacity, reachable_files
 
 __all__ = ["StreamServerSettings"]
@@ -20,6 +22,9 @@ Seconds = Annotated[float, Field(gt=0, le=86400)]
 SHORTEST_STREAM = 2.0
 """Seconds that every stream lives at least: shorter ones send published SDKs into a loop."""
 
+
+FEWEST_EVENTS = 4
+"""Events that a stream has room for at least, also where no `min_interval` says how many there may be."""
 
 DRAIN_MARGIN = 5.0
 """Seconds that a drain is longer than a lifetime, so that every stream reaches its own end."""
@@ -33,6 +38,8 @@ class StreamServerSettings(ProgramSettings):
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
     workers: Annotated[int, Field(ge=1, le=256)]
+    tls_certificate: str
+    tls_key: str
     nats_url: Annotated[tuple[str, ...], Field(min_length=1)]
     nats_credentials: str
     resync_interval: Seconds
@@ -44,6 +51,7 @@ class StreamServerSettings(ProgramSettings):
     heartbeat: Seconds
     min_interval: Annotated[float, Field(ge=0, le=60)]
     max_events: Annotated[int, Field(ge=4, le=100_000)]
+    max_bytes: Annotated[int, Field(ge=1024, le=20_000_000)]
     retry: Annotated[float, Field(ge=0.1, le=60)]
     unknown_keys: Literal["hold", "reject"]
     drain: Annotated[float, Field(ge=0, le=86400)]
@@ -70,6 +78,12 @@ class StreamServerSettings(ProgramSettings):
         if shortage := capacity.shortage:
             yield f"max_streams = {self.max_streams}: {shortage}"
 
+    @property
+    def events_of_a_stream(self) -> int:
+        """Return how many events fit into `max_events` and `max_bytes`."""
+        fitting = events_that_fit(self.max_bytes, lifetime=self.lifetime, heartbeat=self.heartbeat)
+        return min(self.max_events, fitting)
+
     def rules(self) -> Iterator[str]:
         """Yield what these settings get wrong together."""
         latest = self.lifetime - (1 + self.edge_tiers)
@@ -88,6 +102,7 @@ class StreamServerSettings(ProgramSettings):
                 f"max_events = {self.max_events}: must be at least lifetime / min_interval + 2 = "
                 f"{self.lifetime / self.min_interval + 2:g}: a stream is never ended for its number of events"
             )
+        yield from self._byte_rules()
         if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
             yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
         yield from (f"trusted_proxies: {fault}" for each in self.trusted_proxies if (fault := network_fault(each)))
@@ -96,6 +111,11 @@ class StreamServerSettings(ProgramSettings):
                 f"streams_per_address = {self.streams_per_address}: must be 0 with edge = true: one stream serves "
                 "everybody behind the CDN, and would be charged to, or refused because of, whoever came first"
             )
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            yield "tls_certificate and tls_key: give both, or none of them to serve plain HTTP"
+        for name, path in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):
+            if path and not Path(path).is_file():
+                yield f"{name}: there is no file {path}"
         if fault := url_fault(self.upstream_url, "http", "https"):
             yield f"upstream_url: {fault}"
         yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
@@ -104,3 +124,14 @@ class StreamServerSettings(ProgramSettings):
         redis_url = self.redis_url.get_secret_value()
         if redis_url and (fault := url_fault(redis_url, "redis", "rediss", "unix", hostless="unix")):
             yield f"redis_url: {fault}"
+
+    def _byte_rules(self) -> Iterator[str]:
+        events = FEWEST_EVENTS
+        if self.min_interval:
+            events = max(events, ceil(self.lifetime / self.min_interval + 2))
+        fewest = bytes_for(events, lifetime=self.lifetime, heartbeat=self.heartbeat)
+        if self.max_bytes < fewest:
+            yield (
+                f"max_bytes = {self.max_bytes}: must be at least {fewest}, which {events} events (lifetime / min_interval "
+                f"+ 2, at least {FEWEST_EVENTS}) and a lifetime's heartbeats take: a stream is never ended for its size"
+            )

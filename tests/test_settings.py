@@ -73,7 +73,15 @@ def test_every_fault_is_reported_at_once_and_by_its_name(tmp_path: Path) -> None
             ),
         ),
         ({"lifetime": 22.5, "edge_tiers": 2}, "join_window = 20: must be at most 19.5"),
-        ({"lifetime": 300, "max_events": 256}, "max_events = 256: must be at least lifetime / min_interval + 2 = 1202"),
+        ({"lifetime": 100, "drain": 105}, "max_events = 256: must be at least lifetime / min_interval + 2 = 402"),
+        (
+            {"max_bytes": 9000},
+            "max_bytes = 9000: must be at least 9530, which 122 events (lifetime / min_interval + 2, ",
+        ),
+        (
+            {"min_interval": 0, "heartbeat": 0.1, "max_bytes": 1024},
+            "max_bytes = 1024: must be at least 5605, which 4 events",
+        ),
         (
             {"edge": True, "drain": 34.9},
             (

@@ -147,6 +147,7 @@ def settings_for(nats_url: str = "nats://127.0.0.1:9", **changes: Any) -> Stream
         "edge": True,
         "min_interval": 0.0,
         "max_events": 100_000,
+        "max_bytes": 20_000_000,
         "log_format": "json",
     }
     chosen = {**short, **changes}
@@ -277,6 +278,7 @@ def program(folder: Path, **settings: Any) -> Iterator[Program]:
         "edge": "true",
         "min_interval": 0,
         "max_events": 1000,
+        "max_bytes": 1_000_000,
         **settings,
     }
     env = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_SERVER_")}
