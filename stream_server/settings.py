@@ -132,6 +132,7 @@ class StreamServerSettings(ProgramSettings):
         fewest = bytes_for(events, lifetime=self.lifetime, heartbeat=self.heartbeat)
         if self.max_bytes < fewest:
             yield (
-                f"max_bytes = {self.max_bytes}: must be at least {fewest}, which {events} events (lifetime / min_interval "
-                f"+ 2, at least {FEWEST_EVENTS}) and a lifetime's heartbeats take: a stream is never ended for its size"
+                f"max_bytes = {self.max_bytes}: must be at least {fewest}, which {events} events "
+                f"(lifetime / min_interval + 2, at least {FEWEST_EVENTS}) and the heartbeats of a lifetime take: "
+                "a stream is never ended for its size"
             )
