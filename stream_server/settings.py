@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr
 
 from flagstream.logs import LogFormat, LogLevel
 from flagstream.settings import ProgramSettings, url_fault
+from publisher.messages import is_key
 from stream_server.addresses import network_fault
 from stream_server.budget import bytes_for, events_that_fit
 from stream_server.capacity import Capacity, reachable_files
@@ -67,6 +68,7 @@ class StreamServerSettings(ProgramSettings):
     snapshot_dir: str
     document_memory_bytes: Annotated[int, Field(ge=1024 * 1024)]
     max_environments: Annotated[int, Field(ge=16, le=16 * 1024 * 1024)]
+    control_key: str
     max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]
     log_format: LogFormat
     log_level: LogLevel
@@ -86,6 +88,12 @@ class StreamServerSettings(ProgramSettings):
 
     def rules(self) -> Iterator[str]:
         """Yield what these settings get wrong together."""
+        yield from self._life_rules()
+        yield from self._size_rules()
+        yield from self._client_rules()
+        yield from self._place_rules()
+
+    def _life_rules(self) -> Iterator[str]:
         latest = self.lifetime - (1 + self.edge_tiers)
         if self.join_window > max(latest, 0):
             yield (
@@ -97,14 +105,27 @@ class StreamServerSettings(ProgramSettings):
                 f"drain = {self.drain:g}: must be at least lifetime + {DRAIN_MARGIN:g} = "
                 f"{self.lifetime + DRAIN_MARGIN:g} with edge = true: what is open when the drain is over is cut"
             )
+        if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
+            yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
+
+    def _size_rules(self) -> Iterator[str]:
         if self.min_interval and self.lifetime / self.min_interval + 2 > self.max_events:
             yield (
                 f"max_events = {self.max_events}: must be at least lifetime / min_interval + 2 = "
                 f"{self.lifetime / self.min_interval + 2:g}: a stream is never ended for its number of events"
             )
-        yield from self._byte_rules()
-        if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
-            yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
+        events = FEWEST_EVENTS
+        if self.min_interval:
+            events = max(events, ceil(self.lifetime / self.min_interval + 2))
+        fewest = bytes_for(events, lifetime=self.lifetime, heartbeat=self.heartbeat)
+        if self.max_bytes < fewest:
+            yield (
+                f"max_bytes = {self.max_bytes}: must be at least {fewest}, which {events} events "
+                f"(lifetime / min_interval + 2, at least {FEWEST_EVENTS}) and the heartbeats of a lifetime take: "
+                "a stream is never ended for its size"
+            )
+
+    def _client_rules(self) -> Iterator[str]:
         yield from (f"trusted_proxies: {fault}" for each in self.trusted_proxies if (fault := network_fault(each)))
         if self.edge and self.streams_per_address:
             yield (
@@ -116,6 +137,10 @@ class StreamServerSettings(ProgramSettings):
         for name, path in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):
             if path and not Path(path).is_file():
                 yield f"{name}: there is no file {path}"
+
+    def _place_rules(self) -> Iterator[str]:
+        if self.control_key and not is_key(self.control_key):
+            yield "control_key: must be the client-side key of an environment: 1 to 128 letters, digits, - and _"
         if fault := url_fault(self.upstream_url, "http", "https"):
             yield f"upstream_url: {fault}"
         yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
@@ -124,15 +149,3 @@ class StreamServerSettings(ProgramSettings):
         redis_url = self.redis_url.get_secret_value()
         if redis_url and (fault := url_fault(redis_url, "redis", "rediss", "unix", hostless="unix")):
             yield f"redis_url: {fault}"
-
-    def _byte_rules(self) -> Iterator[str]:
-        events = FEWEST_EVENTS
-        if self.min_interval:
-            events = max(events, ceil(self.lifetime / self.min_interval + 2))
-        fewest = bytes_for(events, lifetime=self.lifetime, heartbeat=self.heartbeat)
-        if self.max_bytes < fewest:
-            yield (
-                f"max_bytes = {self.max_bytes}: must be at least {fewest}, which {events} events "
-                f"(lifetime / min_interval + 2, at least {FEWEST_EVENTS}) and the heartbeats of a lifetime take: "
-                "a stream is never ended for its size"
-            )

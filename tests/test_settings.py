@@ -90,6 +90,7 @@ def test_every_fault_is_reported_at_once_and_by_its_name(tmp_path: Path) -> None
             ),
         ),
         ({"edge": True, "lifetime": 40, "drain": 44}, "drain = 44: must be at least lifetime + 5 = 45"),
+        ({"control_key": "ser.abc"}, "control_key: must be the client-side key of an environment"),
         ({"heartbeat": 61}, "heartbeat: must be at most 60"),
         ({"upstream_url": "flags.example.com"}, "upstream_url: must begin with http:// or https://"),
         ({"nats_url": ["127.0.0.1:4222"]}, "nats_url: must begin with nats:// or tls://"),

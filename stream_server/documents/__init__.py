@@ -5,6 +5,6 @@ newer one, and never an older one after a newer one. This package decodes docume
 and which environment they are of; it never makes or changes one. It may not be waited for by a dispatch.
 """
 
-from stream_server.documents.routes import Documents
+from stream_server.documents.routes import Documents, FlagsDocument, NoDocumentError
 
-__all__ = ["Documents"]
+__all__ = ["Documents", "FlagsDocument", "NoDocumentError"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
 from stream_server.documents.analytics import Analytics
+from stream_server.documents.answers import Problem
 from stream_server.documents.cache import Cache
 from stream_server.documents.counts import Counts
+from stream_server.documents.document import DocumentKey
 from stream_server.documents.endpoint import AnalyticsEndpoint, DocumentEndpoint, Endpoint, IdentitiesEndpoint
 from stream_server.documents.identities import Identities
 from stream_server.documents.memory import Memory
@@ -22,7 +25,23 @@ from stream_server.settings import StreamServerSettings
 from stream_server.supervision import vital
 from stream_server.versions import SharedVersions
 
-__all__ = ["Documents"]
+__all__ = ["Documents", "FlagsDocument", "NoDocumentError"]
+
+
+class NoDocumentError(Exception):
+    """No layer has the document, and the upstream gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsDocument:
+    """The JSON of ``/api/v1/flags/`` and its version in microseconds.
+
+    It is `current` unless a newer one is announced or the upstream cannot be asked.
+    """
+
+    body: bytes
+    version: int
+    current: bool
 
 
 class Documents:
@@ -67,6 +86,23 @@ class Documents:
     def fetch_ahead(self, environment: str) -> None:
         """Fetch again, behind everything else, what clients use of `environment`: it has a new version."""
         self._cache.fetch_ahead(environment)
+
+    async def flags(self, environment_key: str) -> FlagsDocument:
+        """Return the flags of an environment to this process itself, through all layers. Raises `NoDocumentError`."""
+        try:
+            served = await self._cache.get(DocumentKey("flags", environment_key), 0)
+        except Problem as problem:
+            raise NoDocumentError(str(problem)) from problem
+        version = served.rendered.version
+        current = not served.stale and version >= self._cache.announced(environment_key)
+        return FlagsDocument(served.rendered.body, version, current=current)
+
+    async def saved_flags(self, environment_key: str) -> FlagsDocument | None:
+        """Return the flags of an environment as the snapshot on disk has them, which takes no upstream."""
+        if self._snapshot is None:
+            return None
+        saved = await self._snapshot.get(DocumentKey("flags", environment_key))
+        return None if saved is None else FlagsDocument(saved.body, saved.version, current=False)
 
     async def start(self) -> None:
         """Begin what works behind the requests: writing the snapshot, passing reports on, looking after Redis."""
