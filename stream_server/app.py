@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stream_server.control import LiveControls
 from stream_server.counts import Counts
 from stream_server.documents import Documents
 from stream_server.drain import Drain
@@ -24,6 +25,7 @@ from stream_server.health import Health
 from stream_server.hub import Hub
 from stream_server.lifetimes import Lifetimes
 from stream_server.metrics import Metrics
+from stream_server.operations import Operations
 from stream_server.portable import PortableStreams
 from stream_server.settings import StreamServerSettings
 from stream_server.supervision import vital
@@ -51,6 +53,7 @@ class Parts:
     documents: Documents
     hub: Hub
     feed: Feed
+    operations: Operations
     drain: Drain
     lifetimes: Lifetimes
     wheel: Wheel
@@ -69,6 +72,15 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         min_interval=settings.min_interval,
         max_events=settings.events_of_a_stream,
     )
+    controls = LiveControls()
+    operations = Operations(
+        settings.control_key, documents=documents, live=controls, apply=hub.control, registry=metrics.registry
+    )
+
+    def on_news(key: str) -> None:
+        documents.fetch_ahead(key)
+        operations.on_news(key)
+
     feed = Feed(
         servers=settings.nats_url,
         credentials=settings.nats_credentials,
@@ -76,7 +88,7 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         versions=versions,
         saved=documents.saved_versions(),
         hub=hub,
-        on_news=documents.fetch_ahead,
+        on_news=on_news,
         counts=Counts(hub, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"),
         metrics=metrics,
     )
@@ -87,6 +99,7 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         documents=documents,
         hub=hub,
         feed=feed,
+        operations=operations,
         drain=drain,
         lifetimes=Lifetimes(settings, drain),
         wheel=Wheel(),
@@ -101,7 +114,13 @@ def create_app(settings: StreamServerSettings, parts: Parts | None = None) -> St
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await parts.documents.start()
         try:
-            async with vital(feed=parts.feed.run(), wheel=parts.wheel.run(), metrics=parts.metrics.run()):
+            async with vital(
+                feed=parts.feed.run(),
+                operations=parts.operations.run(),
+                wheel=parts.wheel.run(),
+                metrics=parts.metrics.run(),
+            ):
+                await parts.operations.begun()
                 yield
         finally:
             await parts.documents.stop()
