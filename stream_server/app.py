@@ -15,6 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stream_server.addresses import Addresses
+from stream_server.admission import Admission
+from stream_server.capacity import Capacity, open_files
 from stream_server.control import LiveControls
 from stream_server.counts import Counts
 from stream_server.documents import Documents
@@ -26,8 +29,9 @@ from stream_server.hub import Hub
 from stream_server.lifetimes import Lifetimes
 from stream_server.metrics import Metrics
 from stream_server.operations import Operations
-from stream_server.portable import PortableStreams
 from stream_server.settings import StreamServerSettings
+from stream_server.stream import Course
+from stream_server.streams import Streams
 from stream_server.supervision import vital
 from stream_server.versions import SharedVersions
 from stream_server.wheel import Wheel
@@ -56,6 +60,7 @@ class Parts:
     operations: Operations
     drain: Drain
     lifetimes: Lifetimes
+    admission: Admission
     wheel: Wheel
 
 
@@ -102,6 +107,14 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         operations=operations,
         drain=drain,
         lifetimes=Lifetimes(settings, drain),
+        admission=Admission(
+            occupancy=hub,
+            streams=Capacity.within(open_files(), settings.max_streams).streams,
+            per_address=settings.streams_per_address,
+            addresses=Addresses(settings.trusted_proxies),
+            shedding=controls,
+            metrics=metrics,
+        ),
         wheel=Wheel(),
     )
 
@@ -127,10 +140,11 @@ def create_app(settings: StreamServerSettings, parts: Parts | None = None) -> St
             parts.versions.close()
 
     streams = StreamRoute(
-        streams=PortableStreams(parts.hub, parts.wheel, parts.metrics, settings.heartbeat),
+        streams=Streams(Course(parts.hub, parts.wheel, parts.metrics, settings.heartbeat)),
         hub=parts.hub,
         feed=parts.feed,
         lifetimes=parts.lifetimes,
+        admission=parts.admission,
         reject_unknown=settings.unknown_keys == "reject",
     )
     app = Starlette(

@@ -1,73 +1,84 @@
-"""The stream server's HTTP protocol: a connection can be cut, and little is buffered for who does not read."""
+"""The stream server's HTTP protocol: the application can have the connection of a request for a stream.
+
+`hand_off` ends uvicorn's part in a connection without ending the connection. Everything that HTTP kept for it is let
+go, in no reference cycle that would wait for the collector.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from flagstream.protocol import HttpProtocol
-from stream_server.portable import CONNECTION, Beating
+from stream_server.descriptor_stream import DescriptorStream
+from stream_server.stream import Course
+from stream_server.streams import HAND_OFF
+from stream_server.transport import Transport
+from stream_server.transport_stream import TransportStream
 
-__all__ = ["Connection", "find_dead_peers"]
-
-WRITE_BUFFER: Final = 4096
-"""Bytes buffered in this process for a client that does not read; then its stream keeps the newest frame only."""
-
-SILENCE: Final = 60
-"""Seconds without an acknowledgement after which a peer is taken to be gone."""
-
-PROBE_EVERY: Final = 15
-
-LOOKS: Final = (0.0, 0.25, 1.0, 3.0)
-"""Seconds until the next heartbeat to a client that has ended its half of the connection, one after the other."""
+__all__ = ["Connection"]
 
 
 class Connection(HttpProtocol):
-    """One accepted connection; in `scope["extensions"]` the application finds it under `CONNECTION`."""
+    """One accepted connection; in `scope["extensions"]` the application finds it under `HAND_OFF`."""
 
-    __slots__ = ("stream",)
+    __slots__ = ("_stream",)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         """Take the transport."""
-        transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        self.stream: Beating | None = None
+        self._stream: DescriptorStream | TransportStream | None = None
         super().connection_made(transport)
 
     def eof_received(self) -> bool:  # type: ignore[override] # as its base
-        """Find out whether the client has gone or only has nothing more to say: who has gone answers with a reset."""
-        stays = super().eof_received()
-        if stays:
-            self._look(0)
-        return stays
-
-    def _look(self, number: int) -> None:
-        if self.transport.is_closing():
-            return
-        if self.stream is not None:
-            self.stream.beat()
-        if number + 1 < len(LOOKS):
-            self.loop.call_later(LOOKS[number + 1], self._look, number + 1)
+        """Stay for the answer, except under TLS, where nothing can be half closed."""
+        return super().eof_received() and self.transport.can_write_eof()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        extensions: dict[str, Any] = {CONNECTION: self}
+        extensions: dict[str, Any] = {HAND_OFF: self}
         self.scope["extensions"] = extensions
 
-    def cut(self) -> None:
-        """Drop the connection without a final chunk, and what it still buffers with it."""
-        self.transport.abort()
+    def prepare(
+        self, course: Course, key: str, on_end: Callable[[], None] | None
+    ) -> DescriptorStream | TransportStream:
+        """Return a stream that fits this connection; nothing has happened to the connection yet."""
+        if isinstance(self.transport, Transport):
+            self._stream = DescriptorStream(course, key, on_end)
+        else:
+            self._stream = TransportStream(course, key, on_end, self._successor)
+        return self._stream
 
+    def hand_off(self) -> bool:
+        """Give the connection, whose response has begun, to the prepared stream; False when the client has gone."""
+        stream, self._stream = self._stream, None
+        cycle, transport = self.cycle, self.transport
+        if stream is None or cycle.disconnected:
+            return False
+        cycle.disconnected = True  # uvicorn neither completes this response nor misses its end
+        framed = bool(cycle.chunked_encoding)
+        keep = cycle.keep_alive and not cycle.more_body  # the rest of a body would be taken for a request
+        if isinstance(transport, Transport):
+            released = transport.release()
+            if released is None:
+                return False
+            self._forget()
+            assert isinstance(stream, DescriptorStream)  # noqa: S101 - as prepared
+            stream.begin(released, framed=framed, keep=keep, held=self.held)
+        else:
+            self._forget()
+            assert isinstance(stream, TransportStream)  # noqa: S101 - as prepared
+            stream.begin(transport, framed=framed, keep=keep, held=self.held)
+        return True
 
-def find_dead_peers(listener: socket.socket) -> None:
-    """Let the kernel end connections whose peer has vanished; accepted sockets inherit this (tcp(7))."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", SILENCE - 3 * PROBE_EVERY),
-        ("TCP_KEEPINTVL", PROBE_EVERY),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", SILENCE * 1000),
-    ):
-        if hasattr(socket, name):  # not all of them outside Linux
-            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    def _forget(self) -> None:
+        """Let go what HTTP kept: the parser and the scope hold this object as it holds them."""
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment] # as in uvicorn's connection_lost
+        del self.cycle.transport, self.cycle.on_response
+        self.scope = self.cycle = self.transport = self.flow = None  # type: ignore[assignment] # uvicorn's begin so, too
+
+    def _successor(self) -> Connection:
+        return Connection(self.config, self.server_state, self.app_state, self.loop)

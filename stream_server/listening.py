@@ -9,7 +9,6 @@ import time
 from typing import Final
 
 from flagstream.logs import get_logger
-from stream_server.connection import find_dead_peers
 from stream_server.settings import StreamServerSettings
 
 __all__ = ["bind", "listen", "url_of", "waiting"]
@@ -17,6 +16,11 @@ __all__ = ["bind", "listen", "url_of", "waiting"]
 log = get_logger(__name__)
 
 BACKLOG: Final = 4096
+
+SILENCE: Final = 60
+"""Seconds without an acknowledgement after which a peer is taken to be gone."""
+
+PROBE_EVERY: Final = 15
 
 PATIENCE: Final = 1.5
 """Seconds to wait for the address: workers of a process that was killed hold it for a moment longer."""
@@ -31,6 +35,19 @@ def listen(settings: StreamServerSettings) -> list[socket.socket]:
     except OSError as error:
         log.error("cannot listen", host=settings.host, port=settings.port, reason=error.strerror or str(error))  # noqa: TRY400 - a traceback says nothing more
         sys.exit(1)
+
+
+def find_dead_peers(listener: socket.socket) -> None:
+    """Let the kernel end connections whose peer has vanished; accepted sockets inherit this (tcp(7))."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", SILENCE - 3 * PROBE_EVERY),
+        ("TCP_KEEPINTVL", PROBE_EVERY),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", SILENCE * 1000),
+    ):
+        if hasattr(socket, name):  # not all of them outside Linux
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def bind(host: str, port: int, count: int) -> list[socket.socket]:

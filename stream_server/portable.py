@@ -1,29 +1,26 @@
 """One stream over any ASGI server, by sse-starlette's `EventSourceResponse`.
 
 What is kept for a slow client is one frame, the newest: the server's own write buffer is full or it is not, and what
-comes meanwhile replaces what has not been written. `HttpConnection` is where our own server lets a connection be cut.
+comes meanwhile replaces what has not been written.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from stream_server.frames import HEARTBEAT, Frame, encode_opening
-from stream_server.hub import Hub
 from stream_server.lifetimes import Life
 from stream_server.metrics import Metrics
+from stream_server.stream import Course
 from stream_server.wheel import Wheel
 
-__all__ = ["CONNECTION", "Beating", "Cuttable", "PortableStreams"]
-
-CONNECTION: Final = "flagstream.connection"
-"""ASGI extension: the connection of a request, where the server can cut it."""
+__all__ = ["PortableStreams"]
 
 STUCK: Final = 5.0
 """Seconds after its end at which a stream whose client does not read is cut."""
@@ -32,24 +29,8 @@ STUCK: Final = 5.0
 AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call] # untyped there
 
 
-class Beating(Protocol):
-    """A stream that can be told to send something."""
-
-    def beat(self) -> None:
-        """Send a heartbeat as soon as possible."""
-
-
-class Cuttable(Protocol):
-    """A connection that can be dropped without a final chunk; `stream` is what it carries, while it does."""
-
-    stream: Beating | None
-
-    def cut(self) -> None:
-        """Drop the connection now."""
-
-
 class CutError(ConnectionError):
-    """Ends a response without its final chunk, on servers that offer no other way."""
+    """Ends a response without its final chunk: a server drops the connection of a response that fails."""
 
 
 class _Stream:
@@ -58,7 +39,6 @@ class _Stream:
     __slots__ = (
         "__weakref__",
         "_beat",
-        "_connection",
         "_ended",
         "_ends_at",
         "_frame",
@@ -70,9 +50,8 @@ class _Stream:
         "tick",
     )
 
-    def __init__(self, heartbeat: float, connection: Cuttable | None, metrics: Metrics) -> None:
+    def __init__(self, heartbeat: float, metrics: Metrics) -> None:
         self._heartbeat = heartbeat
-        self._connection = connection
         self._metrics = metrics
         self._version = 0
         self._ends_at = 0.0
@@ -149,37 +128,38 @@ class _Stream:
             self._waiter.set_result(None)
 
     def _cut(self) -> None:
-        if self._connection is not None:
-            self._connection.cut()
-        elif self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(CutError("the stream is ended without its final chunk"))
 
 
 class PortableStreams:
     """Opens streams over plain ASGI messages."""
 
-    def __init__(self, hub: Hub, wheel: Wheel, metrics: Metrics, heartbeat: float) -> None:
-        self._hub = hub
-        self._wheel = wheel
-        self._metrics = metrics
-        self._heartbeat = heartbeat
+    def __init__(self, course: Course) -> None:
+        self._course = course
 
     async def serve(
-        self, scope: Scope, receive: Receive, send: Send, *, key: str, life: Life, headers: list[tuple[bytes, bytes]]
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        key: str,
+        life: Life,
+        headers: list[tuple[bytes, bytes]],
+        on_end: Callable[[], None] | None,
     ) -> None:
         """Answer one GET with a stream of `key` that lives for `life`; returns when it has ended."""
-        connection = (scope.get("extensions") or {}).get(CONNECTION)
-        stream = _Stream(self._heartbeat, connection, self._metrics)
-        newest = self._hub.subscribe(key, stream)
-        if connection is not None:
-            connection.stream = stream
-        response = EventSourceResponse(stream.blocks(newest, life, self._wheel), ping=0, sep="\n")
+        course = self._course
+        stream = _Stream(course.heartbeat, course.metrics)
+        newest = course.hub.subscribe(key, stream)
+        response = EventSourceResponse(stream.blocks(newest, life, course.wheel), ping=0, sep="\n")
         response.raw_headers = headers  # these and no others: bytes are the same on every path
         try:
             await response(scope, receive, send)
         finally:
-            if connection is not None:
-                connection.stream = None
-            self._hub.unsubscribe(key, stream)
-            self._wheel.discard(stream)
-            self._metrics.streams_ended.labels(stream.reason).inc()
+            course.hub.unsubscribe(key, stream)
+            course.wheel.discard(stream)
+            course.metrics.streams_ended.labels(stream.reason).inc()
+            if on_end is not None:
+                on_end()

@@ -1,4 +1,4 @@
-"""uvicorn, stopped our way: a signal starts a drain, and the listening socket closes when its queue is empty.
+"""uvicorn with a front of our own: a signal starts a drain, and the listening socket closes when its queue is empty.
 
 uvicorn by itself closes the listening socket first, which resets what waits in its queue, and raises the signal again
 at the end; a reset costs some published SDKs their stream for good.
@@ -16,10 +16,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from flagstream.logs import get_logger
+from stream_server.capacity import Capacity, open_files
 from stream_server.connection import Connection
 from stream_server.drain import Drain
+from stream_server.front import Front
 from stream_server.hub import Hub
 from stream_server.listening import waiting
+from stream_server.settings import StreamServerSettings
 
 __all__ = ["Server"]
 
@@ -36,9 +39,11 @@ QUIET: Final = 10
 
 
 class Server(uvicorn.Server):
-    """Serves `app` on `sockets` until a signal, then drains; `edge` forbids clean ends that were not announced."""
+    """Serves `app` on `sockets` until a signal, then drains; `lifeline` is a pipe that ends with the supervisor."""
 
-    def __init__(self, app: ASGIApp, *, hub: Hub, drain: Drain, edge: bool, lifeline: int | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: StreamServerSettings, *, hub: Hub, drain: Drain, lifeline: int | None = None
+    ) -> None:
         config = uvicorn.Config(
             app,
             http=Connection,
@@ -48,14 +53,19 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # uvicorn would believe whoever connects from this machine
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=1,
+            ssl_certfile=settings.tls_certificate or None,
+            ssl_keyfile=settings.tls_key or None,
         )
         super().__init__(config)
         self._hub = hub
         self._drain = drain
-        self._edge = edge
+        self._edge = settings.edge
+        self._accept_pace = settings.accept_pace
         self._lifeline = lifeline
+        self._front: Front | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start the drain; a second signal ends it at once."""
@@ -69,9 +79,20 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, and to watch the pipe that ends with the supervisor."""
-        await super().startup(sockets)
+        await super().startup(sockets=[])  # uvicorn starts the application, the front has the sockets
+        await self.on_tick(0)  # sets the Date header before the first request
+        self._front = Front(
+            self._new_connection,
+            encryption=self.config.ssl,
+            ceiling=Capacity.within(open_files()).ceiling,
+            accept_pace=self._accept_pace,
+        )
+        self._front.open(sockets or [])
         if self._lifeline is not None:
             asyncio.get_running_loop().add_reader(self._lifeline, self._supervisor_gone)
+
+    def _new_connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state)
 
     def _supervisor_gone(self) -> None:
         if self._lifeline is not None:
@@ -82,26 +103,31 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the drain, end what is left, close."""
         log.info("draining", streams=self._hub.open, seconds=self._drain.remaining())
-        while not self._drain.over and (self.server_state.tasks or not self._drain.noticed):
+        while not self._drain.over and (self._busy() or not self._drain.noticed):
             await self.on_tick(0)  # keeps the Date header right
             await asyncio.sleep(LOOK)
         listeners = sockets or []
         await _settled(lambda: sum(waiting(listener) for listener in listeners))
-        for server in self.servers:
-            server.close()
+        if self._front is not None:
+            self._front.stop_accepting()
         for listener in listeners:
             listener.close()
         await _settled(self._silent)
         # Behind an edge, a clean end that comes too early would be replayed to everyone who comes: cut instead.
         await self._hub.end_all(clean=not self._edge)
-        await _settled(lambda: self._hub.open)
-        await _settled(lambda: len(self.server_state.tasks))
+        await _settled(self._busy)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await _settled(lambda: len(self.server_state.connections))
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        if self._front is not None:
+            self._front.close()
         await super().shutdown(sockets)
+
+    def _busy(self) -> int:
+        """Count what is being answered: streams, and requests that are none."""
+        return self._hub.open + len(self.server_state.tasks)
 
     def _silent(self) -> int:
         """Count the connections without a request so far: the last accepted ones need a moment for it."""

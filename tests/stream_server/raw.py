@@ -164,6 +164,10 @@ class Running:
         self.parts = parts
         self.server = server
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     async def ready(self) -> None:
         await until(lambda: self.parts.feed.ready, "the first reading")
 
@@ -174,7 +178,7 @@ async def running(settings: StreamServerSettings, place: Place | None = None) ->
     [listener] = bind("127.0.0.1", 0, 1)
     url = url_of(listener)
     parts = assemble(settings, place)
-    server = Server(create_app(settings, parts), hub=parts.hub, drain=parts.drain, edge=settings.edge)
+    server = Server(create_app(settings, parts), settings, hub=parts.hub, drain=parts.drain)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await until(lambda: server.started, "the server's start")

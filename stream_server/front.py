@@ -1,0 +1,99 @@
+"""Where connections come in, and where they come back to HTTP after a stream.
+
+Plain TCP runs on the process's own poller, TLS on the transports of the event loop, which know how to encrypt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from flagstream.logs import get_logger
+from stream_server.acceptor import Acceptor
+from stream_server.poller import Poller
+from stream_server.transport import Outbox, Transport
+
+__all__ = ["Front"]
+
+log = get_logger(__name__)
+
+HANDSHAKE: Final = 10.0
+"""Seconds that a TLS handshake may take."""
+
+
+class Front:
+    """The connections of one process; `new_protocol` makes what speaks HTTP on one of them."""
+
+    def __init__(
+        self,
+        new_protocol: Callable[[], asyncio.Protocol],
+        *,
+        encryption: ssl.SSLContext | None,
+        ceiling: int,
+        accept_pace: float,
+    ) -> None:
+        self._new_protocol = new_protocol
+        self._encryption = encryption
+        self._ceiling = ceiling
+        self._accept_pace = accept_pace
+        self._loop = asyncio.get_running_loop()
+        self._acceptors: list[Acceptor] = []
+        self._handshakes: set[asyncio.Task[Any]] = set()
+        self.poller = Poller()
+        self.outbox = Outbox(self._loop)
+        self.local: Any = None
+
+    def open(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept from `listeners` from now on."""
+        self.poller.start(self._loop)
+        for listener in listeners:
+            listener.settimeout(0)
+            # Accepted sockets inherit it (tcp(7)): an event is one small packet that must not wait for the next.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.local = listener.getsockname()[:2]
+            take = self._take if self._encryption is None else self._take_encrypted
+            acceptor = Acceptor(listener, take, ceiling=self._ceiling, pace=self._accept_pace)
+            acceptor.start(self._loop)
+            self._acceptors.append(acceptor)
+
+    def stop_accepting(self) -> None:
+        """Leave the listening sockets alone; they stay open."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
+
+    def close(self) -> None:
+        """Close every connection that is left and stop."""
+        self.poller.close_all()
+        self.poller.stop(self._loop)
+
+    def give_back(self, fd: int, held: bytes) -> None:
+        """Let HTTP have a connection again after its stream; `held` came behind the stream's request."""
+        try:
+            with socket.socket(fileno=os.dup(fd)) as twin:
+                peer = twin.getpeername()[:2]
+        except OSError:
+            peer = None  # it has gone meanwhile, which the transport will find
+        transport = Transport(fd, self, peer)
+        transport.start(self._new_protocol(), handed_back=True)
+        if held:
+            self._loop.call_soon(transport.feed, held)
+
+    def _take(self, connection: socket.socket, peer: Any) -> None:
+        Transport(connection.detach(), self, peer[:2]).start(self._new_protocol())
+
+    def _take_encrypted(self, connection: socket.socket, _: Any) -> None:
+        task = self._loop.create_task(self._shake_hands(connection), name="TLS handshake")
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                self._new_protocol, connection, ssl=self._encryption, ssl_handshake_timeout=HANDSHAKE
+            )
+        except (OSError, ssl.SSLError):
+            connection.close()  # no client of ours, or one that does not trust us

@@ -1,0 +1,99 @@
+"""A handed-off stream on a transport of the event loop: TLS, and systems without epoll.
+
+The transport encrypts and buffers; it says when the client does not read, and from then on nothing new is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from stream_server.stream import Course, Stream
+
+__all__ = ["TransportStream"]
+
+WRITE_BUFFER: Final = 4096
+"""Bytes buffered in this process for a client that does not read, before it counts as paused."""
+
+HELD_AT_MOST: Final = 64 * 1024
+"""Bytes kept of what arrives during the stream, before nothing more is read."""
+
+
+class TransportStream(Stream, asyncio.Protocol):
+    """A stream that is the protocol of its transport from `begin` on; `new_protocol` makes its successor."""
+
+    __slots__ = ("_held", "_keep", "_new_protocol", "_transport")
+
+    def __init__(
+        self,
+        course: Course,
+        key: str,
+        on_end: Callable[[], None] | None,
+        new_protocol: Callable[[], asyncio.Protocol],
+    ) -> None:
+        super().__init__(course, key, on_end)
+        self._new_protocol = new_protocol
+        self._transport: asyncio.Transport | None = None
+        self._held = b""
+        self._keep = False
+
+    def begin(self, transport: asyncio.Transport, *, framed: bool, keep: bool, held: bytes) -> None:
+        """Take the connection over; `keep` it alive after a clean end, with the `held` bytes of the next request."""
+        self._transport = transport
+        self._framed = framed
+        self._keep = keep
+        self._held = held
+        transport.set_protocol(self)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        if transport.is_closing():
+            self._cut("client")
+        elif transport.get_write_buffer_size() <= WRITE_BUFFER:
+            self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes for the next request."""
+        self._held += data
+        if len(self._held) > HELD_AT_MOST and self._transport is not None:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Send nothing new from now on."""
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """Send what waits."""
+        self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        del exc
+        self._transport = None
+        self.leave("client")
+
+    def _send(self, data: bytes) -> bool:
+        if self._transport is None or self._transport.is_closing():
+            self._cut("client")
+        else:
+            self._transport.write(data)
+        return True
+
+    def _part(self) -> None:
+        transport, self._transport = self._transport, None
+        assert transport is not None  # noqa: S101 - it has not been lost
+        if not self._keep:
+            transport.close()
+            return
+        successor = self._new_protocol()
+        transport.set_protocol(successor)
+        transport.set_write_buffer_limits()
+        successor.connection_made(transport)
+        if self._held:
+            asyncio.get_running_loop().call_soon(successor.data_received, self._held)
+        transport.resume_reading()
+
+    def _cut(self, reason: str) -> None:
+        transport, self._transport = self._transport, None
+        self.leave(reason)
+        if transport is not None:
+            transport.abort()
