@@ -1,14 +1,16 @@
 """The stream path: which requests open a stream, and the headers that go out before the first event.
 
 Published SDKs hammer whoever answers this path quickly with an error or an empty body, up to a thousand times a
-second each. So every key gets a 200 and a stream, idle if nothing is known of it (setting ``unknown_keys``).
+second each. So every key gets a 200 and a stream, idle if nothing is known of it (setting ``unknown_keys``), and
+whoever there is no room for gets a short one without events.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match, NoMatchFound
@@ -16,32 +18,52 @@ from starlette.types import Receive, Scope, Send
 
 from publisher.messages import is_key
 from stream_server import cors
+from stream_server.admission import NO_KEY, Admission
 from stream_server.feed import Feed
 from stream_server.hub import Hub
-from stream_server.lifetimes import Life, Lifetimes
-from stream_server.portable import PortableStreams
+from stream_server.lifetimes import Headers, Life, Lifetimes
 
 __all__ = ["StreamRoute"]
 
 PATH: Final = re.compile(r"//?sse/(?:environments/)?(.*)/stream/?", re.DOTALL)
 """The path and the aliases met in the wild: a doubled first slash, no ``environments``, a trailing slash."""
 
-NO_KEY: Final = ""
-"""Stands for every key that cannot exist: those streams idle together and cost no table an entry of their own."""
 
-Headers = list[tuple[bytes, bytes]]
+class Streams(Protocol):
+    """Opens streams."""
+
+    async def serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        key: str,
+        life: Life,
+        headers: Headers,
+        on_end: Callable[[], None] | None,
+    ) -> None:
+        """Answer one GET with a stream of `key`; `on_end` is called once when that stream has left."""
 
 
 class StreamRoute(BaseRoute):
     """Serves ``/sse/environments/{key}/stream`` and its aliases."""
 
     def __init__(
-        self, *, streams: PortableStreams, hub: Hub, feed: Feed, lifetimes: Lifetimes, reject_unknown: bool
+        self,
+        *,
+        streams: Streams,
+        hub: Hub,
+        feed: Feed,
+        lifetimes: Lifetimes,
+        admission: Admission,
+        reject_unknown: bool,
     ) -> None:
         self._streams = streams
         self._hub = hub
         self._feed = feed
         self._lifetimes = lifetimes
+        self._admission = admission
         self._reject_unknown = reject_unknown
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -51,7 +73,8 @@ class StreamRoute(BaseRoute):
         found = PATH.fullmatch(scope["path"])
         if found is None:
             return Match.NONE, {}
-        return Match.FULL, {"path_params": {"key": found[1]}}
+        key = found[1]
+        return Match.FULL, {"path_params": {"key": key if is_key(key) else NO_KEY}}
 
     def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
         """Refuse: nothing here links to a stream by name (Starlette calls this)."""
@@ -60,7 +83,7 @@ class StreamRoute(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         method = scope["method"]
-        key = scope["path_params"]["key"] if is_key(scope["path_params"]["key"]) else NO_KEY
+        key = scope["path_params"]["key"]
         if method == "OPTIONS":
             await _answer(send, 200, cors.PREFLIGHT)
         elif method not in {"GET", "HEAD"}:
@@ -68,24 +91,25 @@ class StreamRoute(BaseRoute):
         elif self._reject_unknown and self._is_unknown(key):
             await _answer_json(send, 404, "Unknown environment key", [(b"cache-control", b"public, max-age=10")])
         elif method == "HEAD":
-            await _answer(send, 200, _stream_headers(self._lifetimes.new()))
+            refused = self._admission.refusal(key, scope)
+            life = self._lifetimes.overload() if refused else self._lifetimes.new()
+            await _answer(send, 200, life.headers)
         else:
-            life = self._lifetimes.new()
-            await self._streams.serve(scope, receive, send, key=key, life=life, headers=_stream_headers(life))
+            place = self._admission.admit(key, scope)
+            life = self._lifetimes.overload() if place.refused else self._lifetimes.new()
+            await self._streams.serve(
+                scope,
+                receive,
+                send,
+                key=NO_KEY if place.refused else key,
+                life=life,
+                headers=life.headers,
+                on_end=place.leave,
+            )
 
     def _is_unknown(self, key: str) -> bool:
         # Before the first reading nothing is known, and a 404 then would end published SDKs for good.
         return self._feed.ready and not self._hub.knows(key)
-
-
-def _stream_headers(life: Life) -> Headers:
-    return [
-        (b"content-type", b"text/event-stream"),
-        (b"cache-control", b"public, max-age=0, s-maxage=%d" % life.join_window),
-        (b"surrogate-control", b"max-age=%d" % life.join_window),
-        (b"x-stream-lifetime", f"{life.seconds:.2f}".rstrip("0").rstrip(".").encode()),
-        *cors.ALLOWED,
-    ]
 
 
 async def _answer_json(send: Send, status: int, detail: str, headers: Headers) -> None:
