@@ -13,11 +13,14 @@ from typing import Final
 
 __all__ = ["Capacity", "open_files", "raise_open_files", "reachable_files"]
 
-OWN_FILES: Final = 224
-"""Open files that are no clients: at most 128 connections to the upstream and 33 to Redis, and NATS, logs, versions."""
+AT_ONCE: Final = 48
+"""Open files of a process from its start on, which have the lowest numbers: logs, versions, figures, NATS, sockets."""
+
+LATER: Final = 176
+"""Open files that it may need at any time: 128 connections to the upstream, 33 to Redis, some to reconnect."""
 
 OTHERS: Final = 128
-"""One descriptor in so many is kept for requests that are no streams."""
+"""One descriptor in so many is kept for requests that are no streams, and for telling that there is no room."""
 
 UNBOUNDED: Final = 1024 * 1024
 """Open files to ask for where the system names no limit; Linux's own bound, fs.nr_open, is this by default."""
@@ -44,16 +47,18 @@ def open_files() -> int:
 
 
 def _streams_within(files: int) -> int:
-    return max(files - _own(files) - max(files // OTHERS, 8), 1)
+    own = min(AT_ONCE + LATER, files // 4)
+    return max(files - own - max(files // OTHERS, 16), 1)
 
 
-def _own(files: int) -> int:
-    return min(OWN_FILES, files // 4)
+def _ceiling(files: int) -> int:
+    """Return the descriptor number from which on all are kept for what the process opens itself."""
+    return files - min(LATER, files // 5)
 
 
 def _files_for(streams: int) -> int:
     """Return the smallest limit of open files that allows so many streams."""
-    files = (streams + OWN_FILES) * OTHERS // (OTHERS - 1)
+    files = (streams + AT_ONCE + LATER) * OTHERS // (OTHERS - 1)
     while _streams_within(files) < streams:
         files += 1
     return files
@@ -77,7 +82,7 @@ class Capacity:
         """Divide a limit of open files; `max_streams` 0 is as many streams as it allows."""
         allowed = _streams_within(files)
         streams = min(max_streams, allowed) if max_streams else allowed
-        return cls(files=files, streams=streams, ceiling=files - _own(files), wanted=max_streams)
+        return cls(files=files, streams=streams, ceiling=_ceiling(files), wanted=max_streams)
 
     @property
     def shortage(self) -> str:

@@ -272,8 +272,11 @@ class Program:
 
 
 @contextmanager
-def program(folder: Path, **settings: Any) -> Iterator[Program]:
-    """Start `flagstream serve` with `settings` on a free port; killed at the end if it still runs."""
+def program(folder: Path, *, files: int = 0, **settings: Any) -> Iterator[Program]:
+    """Start `flagstream serve` with `settings` on a free port; killed at the end if it still runs.
+
+    `files` is its hard limit of open files, 0 for that of the tests.
+    """
     short = {
         "port": 0,
         "log_format": "json",
@@ -288,6 +291,8 @@ def program(folder: Path, **settings: Any) -> Iterator[Program]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_SERVER_")}
     env |= {f"STREAM_SERVER_{name.upper()}": str(value) for name, value in short.items()}
     command = [sys.executable, "-m", "flagstream", "serve"]
+    if files:
+        command = ["prlimit", f"--nofile={files}:{files}", *command]  # of util-linux; becomes the command
     started = Program(Process(command, log=folder / "stream_server.log", env=env).start())
     try:
         yield started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,18 @@ from stream_server.admission import Admission
 from stream_server.capacity import Capacity
 from stream_server.control import Controls, LiveControls
 from stream_server.metrics import Metrics
-from tests.stream_server.raw import Answer, Running, open_stream, running, settings_for, stream_path, until
+from tests.servers import NatsServer
+from tests.stream_server.raw import (
+    Announcer,
+    Answer,
+    Running,
+    open_stream,
+    program,
+    running,
+    settings_for,
+    stream_path,
+    until,
+)
 
 NOW = 1_735_229_888_760_122
 
@@ -308,7 +320,7 @@ def test_a_setting_that_cannot_be_is_refused_by_name(changes: dict[str, Any], fa
 
 @pytest.mark.parametrize(
     ("files", "streams", "ceiling"),
-    [(256, 184, 192), (1024, 792, 800), (20_000, 19_620, 19_776), (1_048_576, 1_040_160, 1_048_352)],
+    [(256, 176, 205), (1024, 784, 848), (20_000, 19_620, 19_824), (1_048_576, 1_040_160, 1_048_400)],
 )
 def test_open_files_are_divided_among_streams_other_requests_and_the_process(
     files: int, streams: int, ceiling: int
@@ -333,3 +345,37 @@ def test_more_streams_than_the_files_allow_say_which_limit_to_raise(wanted: int)
         "open files allow 19620 streams a process (the hard limit is 20000); use more workers, or raise it to "
         f"{needed} by LimitNOFILE={needed} in the systemd unit or `ulimit -n {needed}`"
     )
+
+
+@pytest.mark.asyncio
+async def test_out_of_descriptors_running_streams_go_on_and_nobody_is_reset(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    announcer = Announcer(nats_server)
+    await announcer.create()
+    await announcer.announce(NOW)
+    files, wanted = 256, 230
+    room = Capacity.within(files)
+    with program(tmp_path, files=files, nats_url=nats_server.url, edge="false") as server:
+        await server.ready()
+        [said] = server.logged("capacity")
+        assert (said["open_files"], said["streams_at_most"], said["in_all"]) == (files, room.streams, room.streams)
+        held = [await is_admitted(server.url) for _ in range(room.streams)]
+        assert all(admitted for admitted, _ in held)
+        late = [asyncio.create_task(is_admitted(server.url)) for _ in range(wanted - room.streams)]
+        try:
+            await until(lambda: server.logged("connections wait to be accepted"), "the end of the descriptors")
+            await announcer.announce(NOW + 1)
+            for _, answer in held:
+                assert await answer.version() == NOW + 1
+            # Those for whom there was a descriptor are told that it is full; the others wait until a place is left.
+            assert sum(task.done() for task in late) < len(late)
+            for _, answer in held[:100]:
+                await answer.close()
+            answered = await asyncio.gather(*late)
+            assert 0 < sum(admitted for admitted, _ in answered) < len(late)
+            for _, answer in answered:
+                await answer.close()
+        finally:
+            for _, answer in held:
+                await answer.close()
