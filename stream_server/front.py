@@ -25,6 +25,10 @@ HANDSHAKE: Final = 10.0
 """Seconds that a TLS handshake may take."""
 
 
+PROBES: Final = 3
+"""Keep-alive probes without an answer after which the peer is gone."""
+
+
 class Front:
     """The connections of one process; `new_protocol` makes what speaks HTTP on one of them."""
 
@@ -35,11 +39,13 @@ class Front:
         encryption: ssl.SSLContext | None,
         ceiling: int,
         accept_pace: float,
+        peer_timeout: float,
     ) -> None:
         self._new_protocol = new_protocol
         self._encryption = encryption
         self._ceiling = ceiling
         self._accept_pace = accept_pace
+        self._peer_timeout = peer_timeout
         self._loop = asyncio.get_running_loop()
         self._acceptors: list[Acceptor] = []
         self._handshakes: set[asyncio.Task[Any]] = set()
@@ -54,6 +60,7 @@ class Front:
             listener.settimeout(0)
             # Accepted sockets inherit it (tcp(7)): an event is one small packet that must not wait for the next.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _find_dead_peers(listener, self._peer_timeout)
             self.local = listener.getsockname()[:2]
             take = self._take if self._encryption is None else self._take_encrypted
             acceptor = Acceptor(listener, take, ceiling=self._ceiling, pace=self._accept_pace)
@@ -97,3 +104,20 @@ class Front:
             )
         except (OSError, ssl.SSLError):
             connection.close()  # no client of ours, or one that does not trust us
+
+
+def _find_dead_peers(listener: socket.socket, seconds: float) -> None:
+    """Let the kernel end connections whose peer has vanished; accepted sockets inherit this (tcp(7)).
+
+    TCP_USER_TIMEOUT counts from data that is not acknowledged, keep-alive finds who vanished while nothing was sent.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    every = max(round(seconds / (PROBES + 1)), 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", every),
+        ("TCP_KEEPINTVL", every),
+        ("TCP_KEEPCNT", PROBES),
+        ("TCP_USER_TIMEOUT", round(seconds * 1000)),
+    ):
+        if hasattr(socket, name):  # not all of them outside Linux
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

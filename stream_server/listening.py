@@ -17,11 +17,6 @@ log = get_logger(__name__)
 
 BACKLOG: Final = 4096
 
-SILENCE: Final = 60
-"""Seconds without an acknowledgement after which a peer is taken to be gone."""
-
-PROBE_EVERY: Final = 15
-
 PATIENCE: Final = 1.5
 """Seconds to wait for the address: workers of a process that was killed hold it for a moment longer."""
 
@@ -37,19 +32,6 @@ def listen(settings: StreamServerSettings) -> list[socket.socket]:
         sys.exit(1)
 
 
-def find_dead_peers(listener: socket.socket) -> None:
-    """Let the kernel end connections whose peer has vanished; accepted sockets inherit this (tcp(7))."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", SILENCE - 3 * PROBE_EVERY),
-        ("TCP_KEEPINTVL", PROBE_EVERY),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", SILENCE * 1000),
-    ):
-        if hasattr(socket, name):  # not all of them outside Linux
-            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
 def bind(host: str, port: int, count: int) -> list[socket.socket]:
     """Return `count` sockets that listen on one address and share its connections; port 0 takes a free one.
 
@@ -59,7 +41,6 @@ def bind(host: str, port: int, count: int) -> list[socket.socket]:
     port = first.getsockname()[1]
     sockets = [first, *(_bound(host, port, shared=True) for _ in range(count - 1))]
     for listener in sockets:
-        find_dead_peers(listener)
         listener.listen(BACKLOG)
         listener.settimeout(0)
     return sockets

@@ -62,8 +62,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._hub = hub
         self._drain = drain
-        self._edge = settings.edge
-        self._accept_pace = settings.accept_pace
+        self._settings = settings
         self._lifeline = lifeline
         self._front: Front | None = None
 
@@ -85,7 +84,8 @@ class Server(uvicorn.Server):
             self._new_connection,
             encryption=self.config.ssl,
             ceiling=Capacity.within(open_files()).ceiling,
-            accept_pace=self._accept_pace,
+            accept_pace=self._settings.accept_pace,
+            peer_timeout=self._settings.peer_timeout,
         )
         self._front.open(sockets or [])
         if self._lifeline is not None:
@@ -114,7 +114,7 @@ class Server(uvicorn.Server):
             listener.close()
         await _settled(self._silent)
         # Behind an edge, a clean end that comes too early would be replayed to everyone who comes: cut instead.
-        await self._hub.end_all(clean=not self._edge)
+        await self._hub.end_all(clean=not self._settings.edge)
         await _settled(self._busy)
         for connection in list(self.server_state.connections):
             connection.shutdown()

@@ -50,6 +50,7 @@ class StreamServerSettings(ProgramSettings):
     join_window: Annotated[float, Field(ge=0, le=86400)]
     edge_tiers: Annotated[int, Field(ge=1, le=4)]
     heartbeat: Seconds
+    peer_timeout: Annotated[float, Field(ge=1, le=3600)]
     min_interval: Annotated[float, Field(ge=0, le=60)]
     max_events: Annotated[int, Field(ge=4, le=100_000)]
     max_bytes: Annotated[int, Field(ge=1024, le=20_000_000)]
