@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-import socket
-import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from flagstream.protocol import HEAD_LIMIT, IGNORED_LIMIT, HttpProtocol
+from flagstream.protocol import HEAD_LIMIT, HttpProtocol
 from stream_server.settings import StreamServerSettings
+from tests.stream_server.connections import connected, flood, noise
 from tests.stream_server.raw import PATIENCE, Running, open_stream, running, settings_for, stream_path
 
 pytestmark = pytest.mark.asyncio
@@ -34,81 +32,14 @@ def settings(**changes: Any) -> StreamServerSettings:
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nothing that a client does is worth a line at WARNING, least of all a traceback."""
     yield
-    noise = [
-        record
-        for record in caplog.get_records("call")
-        if record.levelno >= logging.WARNING and record.name.startswith(("uvicorn", "asyncio"))
-    ]
-    assert not noise, [record.getMessage() for record in noise]
-
-
-class Raw:
-    """A socket of the test's own."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def send(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def head(self) -> bytes:
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.readuntil(b"\r\n\r\n")
-
-    async def until(self, data: bytes) -> bytes:
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.readuntil(data)
-
-    async def rest(self) -> bytes:
-        """Read until the server has closed the connection, cleanly or not."""
-        parts = []
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while part := await self.reader.read(65536):
-                    parts.append(part)
-        except ConnectionError:
-            pass
-        return b"".join(parts)
-
-    def reset(self) -> None:
-        """Go without a word."""
-        linger = struct.pack("ii", 1, 0)
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.writer.transport.abort()
-
-
-@asynccontextmanager
-async def connected(server: Running) -> AsyncIterator[Raw]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
-    try:
-        yield Raw(reader, writer)
-    finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+    assert not noise(caplog)
 
 
 async def gone(server: Running) -> None:
     """Wait until the server has forgotten every connection."""
     async with asyncio.timeout(PATIENCE):
-        while server.server.server_state.connections or server.server.server_state.tasks:
+        while server.server.server_state.connections or server.server.server_state.tasks or server.parts.hub.open:
             await asyncio.sleep(0.005)
-    assert server.parts.hub.open == 0
-
-
-async def flood(client: Raw, block: bytes) -> int:
-    """Send `block` again and again until the server closes; returns the bytes that went out before."""
-    sent = 0
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                client.send(block)
-                await client.writer.drain()
-                sent += len(block)
-                await asyncio.sleep(0)
-    except ConnectionError:
-        return sent
 
 
 @pytest.mark.parametrize(
@@ -124,7 +55,7 @@ async def flood(client: Raw, block: bytes) -> int:
     ids=["url", "value", "name", "empty-lines", "trailer", "chunk-extension"],
 )
 async def test_an_endless_head_is_refused_within_its_limit(start: bytes) -> None:
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         filler = b"\r\n" if start == b"\r\n" else b"a"
         client.send(start + filler * 6 * HEAD_LIMIT)  # more than one read of the server
         answer = await client.rest()
@@ -137,13 +68,13 @@ async def test_many_headers_in_one_piece_are_refused_and_as_many_as_fit_are_not(
     line = b"X-A: " + b"b" * 93 + b"\r\n"
     async with running(settings()) as server:
         for lines, status in ((HEAD_LIMIT // 100 + 1, b"431"), (HEAD_LIMIT // 100 - 1, b"200")):
-            async with connected(server) as client:
+            async with connected(server.url) as client:
                 client.send(HEALTH[:-2] + line * lines + b"\r\n")
                 assert (await client.head()).split()[1] == status
 
 
 async def test_a_body_larger_than_the_limit_of_heads_is_no_head() -> None:
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         for _ in range(2):
             size = 3 * HEAD_LIMIT
             client.send(f"POST {stream_path('abc')} HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode() + b"a" * size)
@@ -151,7 +82,7 @@ async def test_a_body_larger_than_the_limit_of_heads_is_no_head() -> None:
 
 
 async def test_a_client_that_sends_on_after_its_refusal_is_cut() -> None:
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         client.send(b"GET / HTTP/1.1\r\nX: ")
         await flood(client, b"a" * 100_000)
         await gone(server)
@@ -160,7 +91,7 @@ async def test_a_client_that_sends_on_after_its_refusal_is_cut() -> None:
 @pytest.mark.parametrize("sent", [b"G", HEALTH[:-2], HEALTH[:-1]], ids=["one byte", "some", "all but one"])
 async def test_half_a_head_ends_with_408(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(HttpProtocol, "head_time", 0.1)
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         client.send(sent)
         assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
         await gone(server)
@@ -168,7 +99,7 @@ async def test_half_a_head_ends_with_408(monkeypatch: pytest.MonkeyPatch, sent: 
 
 async def test_a_head_that_drips_ends_all_the_same_and_so_does_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpProtocol, "head_time", 0.2)
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         client.send(HEALTH)
         assert (await client.head()).split()[1] == b"200"
         client.send(b"GET / HTTP/1.1\r\nX: ")
@@ -183,7 +114,7 @@ async def test_a_head_that_drips_ends_all_the_same_and_so_does_a_second_one(monk
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(HttpProtocol, "silence", 0.1)
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         client.send(sent)
         assert await client.rest() == b""
         await gone(server)
@@ -194,10 +125,10 @@ async def test_a_body_that_stops_coming_ends_with_408_and_one_that_comes_slowly_
 ) -> None:
     monkeypatch.setattr(HttpProtocol, "body_pause", 1.0)
     async with running(settings()) as server:
-        async with connected(server) as client:
+        async with connected(server.url) as client:
             client.send(POST + b"Content-Length: 20\r\n\r\n{")
             assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
-        async with connected(server) as client:
+        async with connected(server.url) as client:
             client.send(POST + b"Content-Length: 20\r\n\r\n{")
             for _ in range(19):
                 await asyncio.sleep(0.1)  # longer than the pause in all
@@ -212,29 +143,27 @@ async def test_no_time_limit_touches_a_running_stream(monkeypatch: pytest.Monkey
         monkeypatch.setattr(HttpProtocol, name, 0.05)
     async with running(settings(heartbeat=0.1)) as server:
         for request in (STREAM, STREAM[:-2] + b"Content-Length: 10\r\n\r\n{"):
-            async with connected(server) as client:
+            async with connected(server.url) as client:
                 client.send(request)
                 for _ in range(5):
                     await client.until(b": ping\n\n\r\n")
-                [connection] = server.server.server_state.connections
-                assert isinstance(connection, HttpProtocol)
-                assert connection.timeout_keep_alive_task is None or b"Content-Length" in request
+                assert server.parts.hub.open == 1
             await gone(server)
 
 
 @pytest.mark.parametrize("behind", [STREAM, HEALTH, HEALTH * 1000, b"GARBAGE\r\n\r\n", b"\x00\xff"])
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_what_is_pipelined_behind_a_stream_is_dropped_and_the_stream_ends_with_its_client(
+async def test_what_is_pipelined_behind_a_stream_waits_and_the_stream_ends_with_its_client(
     behind: bytes, at_once: bool
 ) -> None:
     async with running(settings()) as server:
         versions = itertools.count(VERSION, 1_000_000)
         server.parts.hub.dispatch("abc", next(versions))
         for leave_by_reset in (True, False):
-            async with connected(server) as client:
+            async with connected(server.url) as client:
                 client.send(STREAM + (behind if at_once else b""))
                 head = await client.head()
-                assert (b"\r\nconnection: close\r\n" in head) == at_once
+                assert b"\r\nconnection: close\r\n" not in head
                 await client.until(b"retry: ")
                 await client.until(b"\n\n\r\n")
                 if not at_once:
@@ -250,20 +179,34 @@ async def test_what_is_pipelined_behind_a_stream_is_dropped_and_the_stream_ends_
             server.parts.hub.dispatch("abc", next(versions))
 
 
-async def test_a_connection_closes_after_the_stream_when_a_request_waits_behind_it() -> None:
-    async with running(settings(lifetime=2, heartbeat=1)) as server, connected(server) as client:
-        client.send(STREAM + STREAM)
-        everything = await client.rest()
-        assert everything.count(b"HTTP/1.1 200 OK") == 1
-        assert everything.endswith(b"\r\n0\r\n\r\n")
+async def test_a_request_that_waits_behind_a_stream_is_answered_when_that_has_ended() -> None:
+    async with running(settings(lifetime=2, heartbeat=1)) as server, connected(server.url) as client:
+        other = f"GET {stream_path('other')} HTTP/1.1\r\n\r\n".encode()
+        client.send(STREAM + HEALTH + other)
+        assert (await client.until(b"\r\n0\r\n\r\n")).count(b"HTTP/1.1") == 1
+        assert b"content-length" in await client.head()
+        await client.until(b'"alive"}')
+        assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+        await client.until(b"retry: 2000\n\n")
+        assert server.parts.hub.count("other") == 1
 
 
-async def test_who_floods_a_connection_behind_its_stream_is_cut() -> None:
-    async with running(settings()) as server, connected(server) as client:
+async def test_who_floods_a_connection_behind_its_stream_is_read_no_more_and_stays_a_reader_like_others() -> None:
+    async with running(settings(heartbeat=0.2)) as server, connected(server.url) as client:
         client.send(STREAM)
-        await client.head()
-        sent = await flood(client, HEALTH * 1000)
-        assert sent >= IGNORED_LIMIT
+        await client.until(b"retry: 2000\n\n")
+        flooding = asyncio.create_task(flood(client, HEALTH * 1000))
+        try:
+            for later in range(5):
+                server.parts.hub.dispatch("abc", VERSION + later)
+                await client.until(b"environment_updated")
+                await client.until(b": ping\n\n")
+            assert not flooding.done(), "it waits: nothing is read"
+        finally:
+            flooding.cancel()
+            client.reset()
+            with suppress(asyncio.CancelledError):
+                await flooding
         await gone(server)
 
 
@@ -271,7 +214,7 @@ async def test_http_1_0_gets_its_stream_without_chunks_up_to_the_close() -> None
     async with running(settings(lifetime=2, heartbeat=0.5)) as server:
         server.parts.hub.dispatch("abc", VERSION)
         for more in (b"", b"Connection: keep-alive\r\n"):
-            async with connected(server) as client:
+            async with connected(server.url) as client:
                 client.send(f"GET {stream_path('abc')} HTTP/1.0\r\n".encode() + more + b"\r\n")
                 head = await client.head()
                 assert b"transfer-encoding" not in head
@@ -279,7 +222,7 @@ async def test_http_1_0_gets_its_stream_without_chunks_up_to_the_close() -> None
                 assert (await client.until(b"\n\n")).startswith(b"event: environment_updated\ndata: {")
                 assert await client.until(b"\n\n") == b": ping\n\n"
                 assert set((await client.rest()).split(b"\n\n")) <= {b": ping", b""}
-        async with connected(server) as client:
+        async with connected(server.url) as client:
             client.send(b"GET /health/liveness HTTP/1.0\r\n\r\n")
             answer = await client.rest()
             assert b"\r\ncontent-length: " in answer
@@ -288,7 +231,7 @@ async def test_http_1_0_gets_its_stream_without_chunks_up_to_the_close() -> None
 
 async def test_a_half_closed_client_gets_its_stream_and_one_that_has_gone_is_noticed() -> None:
     async with running(settings(lifetime=3, heartbeat=20)) as server:
-        async with connected(server) as client, await open_stream(server.url) as other:
+        async with connected(server.url) as client, await open_stream(server.url) as other:
             client.send(STREAM)
             client.writer.write_eof()
             await client.until(b"retry: 2000\n\n")
@@ -297,7 +240,7 @@ async def test_a_half_closed_client_gets_its_stream_and_one_that_has_gone_is_not
             assert (await client.rest()).endswith(b"\r\n0\r\n\r\n"), "up to its own clean end"
             await other.rest()
         for early in (True, False):
-            async with connected(server) as client:
+            async with connected(server.url) as client:
                 client.send(STREAM)
                 if not early:
                     await client.until(b"retry: 2000\n\n")
@@ -305,7 +248,7 @@ async def test_a_half_closed_client_gets_its_stream_and_one_that_has_gone_is_not
 
 
 async def test_upgrades_are_answered_in_the_present_protocol() -> None:
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         for upgrade in (b"websocket", b"h2c"):
             client.send(HEALTH[:-2] + b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n\r\n")
             assert (await client.head()).startswith(b"HTTP/1.1 200 ")
@@ -322,14 +265,14 @@ async def test_upgrades_are_answered_in_the_present_protocol() -> None:
     ],
 )
 async def test_malformed_requests_are_refused(request_: bytes) -> None:
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         client.send(request_)
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
         await gone(server)
 
 
 async def test_a_malformed_body_ends_the_request() -> None:
-    async with running(settings()) as server, connected(server) as client:
+    async with running(settings()) as server, connected(server.url) as client:
         client.send(POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
         await gone(server)
