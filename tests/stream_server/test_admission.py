@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,23 @@ async def test_counts_return_to_zero_however_streams_end(how: str) -> None:
         await until(lambda: not admission.held and not admission.refused_open, "counts of zero")
         assert server.parts.hub.open == 0
         await opened.close()
+
+
+@pytest.mark.asyncio
+async def test_counts_return_to_zero_after_clients_that_reset_their_connection_at_once() -> None:
+    async with running(settings_for(streams_per_address=50, edge=False)) as server:
+        admission = server.parts.admission
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        request = f"GET {stream_path('abc')} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+        for number in range(200):
+            with socket.create_connection((host, int(port))) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+                client.send(request)
+                if number % 2:
+                    await asyncio.sleep(0)  # some are read before they are reset, some after
+        async with await open_stream(server.url):  # behind all of them in the queue
+            await until(lambda: sum(admission.held.values()) + admission.refused_open == 1, "counts of one")
+            assert server.parts.hub.open == 1
 
 
 @pytest.mark.asyncio
@@ -356,10 +375,12 @@ async def test_out_of_descriptors_running_streams_go_on_and_nobody_is_reset(
     await announcer.announce(NOW)
     files, wanted = 256, 230
     room = Capacity.within(files)
-    with program(tmp_path, files=files, nats_url=nats_server.url, edge="false") as server:
+    with program(tmp_path, files=files, max_streams=1000, nats_url=nats_server.url, edge="false") as server:
         await server.ready()
         [said] = server.logged("capacity")
         assert (said["open_files"], said["streams_at_most"], said["in_all"]) == (files, room.streams, room.streams)
+        [warned] = server.logged("max_streams cannot be held")
+        assert warned["reason"] == Capacity.within(files, 1000).shortage
         held = [await is_admitted(server.url) for _ in range(room.streams)]
         assert all(admitted for admitted, _ in held)
         late = [asyncio.create_task(is_admitted(server.url)) for _ in range(wanted - room.streams)]
