@@ -63,6 +63,7 @@ class Operations:
         self._key = key
         self._documents = documents
         self._live = live
+        live.controls = Controls(exempt=key)
         self._apply = apply
         self._figures = _Figures(registry)
         self._wanted = asyncio.Event()
@@ -139,12 +140,12 @@ class Operations:
             return
         self._unread.pop("document", None)
         before = self._live.controls
-        controls = replace(before, exempt=self._key)
+        controls = before
         for name, (field, read) in KNOBS.items():
             try:
                 controls = replace(controls, **{field: read(flags.get(name))})
             except UnreadableError as error:
-                self._refuse(name, flags[name], error)
+                self._refuse(name, flags.get(name), error)
             else:
                 self._unread.pop(name, None)
         if controls != before:

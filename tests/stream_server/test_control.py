@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest_asyncio
 from publisher.messages import version_of
 from stream_server.control import EVERYONE, Controls, LiveControls
 from stream_server.knobs import UnreadableError, read_document, read_keys, read_percentages, read_seconds
-from tests.programs import ADMIN_TOKEN, Program, publisher, stream_server
+from tests.programs import ADMIN_TOKEN, Program, environment, publisher, stream_server
 from tests.servers import NatsServer, json_lines
 from tests.stream_server.raw import Answer, open_stream, until
 
@@ -192,18 +194,38 @@ class Installation:
         self.stream = stream_server(self.folder, nats_url=self.nats.url, upstream_url=upstream, **chosen).start()
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NatsServer, Program]]:
+    """A broker and a publisher for all tests here; those that stop one start it again."""
+    folder = tmp_path_factory.mktemp("control")
+    nats = NatsServer(folder).start()
+    managing = publisher(folder, nats_url=nats.url, database_url=f"sqlite:///{folder / 'flagstream.db'}").start()
+    yield nats, managing
+    for process in (managing.process, nats.process):
+        if process.running:
+            process.kill()
+
+
 @pytest_asyncio.fixture
-async def path(tmp_path: Path, nats_server: NatsServer) -> AsyncIterator[Installation]:
-    database = f"sqlite:///{tmp_path / 'flagstream.db'}"
-    managing = publisher(tmp_path, nats_url=nats_server.url, database_url=database)
-    await asyncio.to_thread(managing.start)
-    installation = Installation(tmp_path, nats_server, managing, managing)
-    installation.key = await installation.project("Shop", FEATURE)
-    installation.operations = await installation.project("Operations", "kill-switch", "brown-out", "shed")
+async def path(programs: tuple[NatsServer, Program], tmp_path: Path) -> AsyncIterator[Installation]:
+    nats, managing = programs
+    for started in programs:
+        if not started.process.running:
+            await asyncio.to_thread(started.start)
+    installation = Installation(tmp_path, nats, managing, managing)
+    installation.key = await installation.project(f"Shop of {tmp_path.name}", FEATURE)
+    knobs = ("kill-switch", "brown-out", "shed")
+    installation.operations = await installation.project(f"Controls of {tmp_path.name}", *knobs)
     yield installation
-    for program in (managing, installation.stream):
-        if program.process.running:
-            program.kill()
+    if installation.stream is not managing and installation.stream.process.running:
+        installation.stream.kill()
+
+
+def manual() -> list[str]:
+    """Return the shell blocks of the manual's section, without the lines that say where things are."""
+    text = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    section = text.partition("## Operational control\n")[2].partition("\n## ")[0]
+    return [re.sub(r"(?m)^export .*\n", "", block) for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)]
 
 
 async def beats(stream: Answer, count: int) -> None:
@@ -308,3 +330,52 @@ async def test_controls_that_were_turned_while_the_upstream_was_away_are_followe
         await path.change("unseen")
         await beats(stream, 3)
         assert await path.figure("flagstream_failed_control_readings_total") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_commands_of_the_manual_make_the_environment_that_a_running_server_waits_for(path: Installation) -> None:
+    path.operations = "operations-of-the-manual"
+    await asyncio.to_thread(path.follow)
+    make, turn = manual()
+    kill, slow, lift = turn.splitlines()
+    functions = make.partition("PROJECT=")[0]
+    known = {
+        "PUBLISHER": path.publisher.url,
+        "TOKEN": ADMIN_TOKEN,
+        "KEY": path.key,
+        "CONTROL_KEY": path.operations,
+    }
+
+    async def run(script: str) -> None:
+        command = ["bash", "-ec", functions + script]
+        env = environment(**known)
+        done = await asyncio.to_thread(subprocess.run, command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    await run(make)
+    version = await path.change("known")
+    await run(kill)
+    await until(lambda: path.changes() == 1, "the kill switch")
+    async with await open_stream(path.stream.url, path.key) as stream:
+        assert await stream.version() == 0
+        await run(slow)
+        await run(lift)
+        assert await stream.version() == version
+    assert path.logged("operational controls changed")[-1]["brown_out"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_shed_environment_answers_with_short_streams_and_others_with_streams(path: Installation) -> None:
+    await asyncio.to_thread(path.follow)
+    version = await path.change("known")
+    await path.turned("shed", f"{path.key}=100")
+    async with await open_stream(path.stream.url, path.key) as shed:
+        assert float(shed.headers["x-stream-lifetime"]) < 60
+        assert await shed.version() == 0
+    async with await open_stream(path.stream.url, path.operations) as other:
+        assert await other.version() > 0
+    await path.turned("shed", f"{path.key}=0, *=100")
+    async with await open_stream(path.stream.url, path.key) as stream:
+        assert await stream.version() == version
