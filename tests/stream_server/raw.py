@@ -173,9 +173,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: StreamServerSettings, place: Place | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: StreamServerSettings, place: Place | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Running]:
     """Run a stream server on a free port until the block ends."""
-    [listener] = bind("127.0.0.1", 0, 1)
+    [listener] = bind(host, 0, 1)
     url = url_of(listener)
     parts = assemble(settings, place)
     server = Server(create_app(settings, parts), settings, hub=parts.hub, drain=parts.drain)
