@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
+from collections.abc import Iterable
 
 import pytest
 
@@ -10,6 +13,7 @@ from stream_server.control import EVERYONE, Controls
 from stream_server.frames import Frame
 from stream_server.hub import SLICE, TOUCHED, Hub
 from stream_server.metrics import Metrics
+from tests.stream_server.raw import Running, running, settings_for, stream_path
 
 pytestmark = pytest.mark.asyncio
 
@@ -371,3 +375,48 @@ async def test_brown_out_that_begins_during_a_pace_lengthens_it() -> None:
     hub.dispatch("k", 2)
     await until_has(listener, 2)
     assert listener.times[1] - listener.times[0] > 0.29
+
+
+async def opened(server: Running, key: str, count: int) -> list[socket.socket]:
+    """Open real streams and read their openings; nothing reads them from then on."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    loop = asyncio.get_running_loop()
+
+    async def one() -> socket.socket:
+        client = socket.socket()
+        client.setblocking(False)
+        await loop.sock_connect(client, (host, int(port)))
+        await loop.sock_sendall(client, f"GET {stream_path(key)} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        received = b""
+        while not received.endswith(b"retry: 2000\n\n\r\n"):
+            received += await loop.sock_recv(client, 4096)
+        return client
+
+    return list(await asyncio.gather(*(one() for _ in range(count))))
+
+
+def readable(clients: Iterable[socket.socket]) -> int:
+    """Count the clients that have something to read."""
+    poll = select.poll()
+    for client in clients:
+        poll.register(client, select.POLLIN)
+    return len(poll.poll(0))
+
+
+async def test_real_streams_of_a_small_environment_are_told_between_slices_of_a_large_one() -> None:
+    async with running(settings_for(heartbeat=60)) as server:
+        large = await opened(server, "large", SLICE * 6)
+        small = await opened(server, "small", 20)
+        try:
+            server.parts.hub.dispatch("large", 1)
+            server.parts.hub.dispatch("small", 1)
+            async with asyncio.timeout(10):
+                while readable(small) < len(small):
+                    await asyncio.sleep(0)
+            assert SLICE <= readable(large) <= SLICE * 4
+            async with asyncio.timeout(10):
+                while readable(large) < len(large):
+                    await asyncio.sleep(0)
+        finally:
+            for client in (*large, *small):
+                client.close()
