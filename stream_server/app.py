@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,11 +41,18 @@ __all__ = ["Parts", "Place", "assemble", "create_app"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this process stands among the workers of its host; `versions` is the file that they share."""
+    """Where this process stands among the workers of its host.
+
+    `versions` is the file that they share, in which `region` of `regions` is this process's own. One that `replaces`
+    another accepts connections only when all newest versions are read: the other one still does.
+    """
 
     index: int = 0
     workers: int = 1
     versions: str | None = None
+    region: int = 0
+    regions: int = 1
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
     """Make the parts of one process; nothing runs yet."""
     place = place or Place()
     metrics = Metrics()
-    versions = SharedVersions(place.versions, settings.max_environments, place.workers, place.index)
+    versions = SharedVersions(place.versions, settings.max_environments, place.regions, place.region)
     documents = Documents(settings, versions, metrics.registry)
     hub = Hub(
         newest=versions.newest,
@@ -119,8 +126,13 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
     )
 
 
-def create_app(settings: StreamServerSettings, parts: Parts | None = None) -> Starlette:
-    """Return the ASGI application of one process; any ASGI server can run it."""
+def create_app(
+    settings: StreamServerSettings, parts: Parts | None = None, *, first: Callable[[], Awaitable[object]] | None = None
+) -> Starlette:
+    """Return the ASGI application of one process; any ASGI server can run it.
+
+    `first` is awaited before the application says that it has started, which servers accept connections after.
+    """
     parts = parts or assemble(settings)
 
     @asynccontextmanager
@@ -134,6 +146,8 @@ def create_app(settings: StreamServerSettings, parts: Parts | None = None) -> St
                 metrics=parts.metrics.run(),
             ):
                 await parts.operations.begun()
+                if first is not None:
+                    await first()
                 yield
         finally:
             await parts.documents.stop()

@@ -1,8 +1,9 @@
 """How a process stops: a stated number of seconds in which its streams reach their own ends.
 
-While draining, readiness fails, new streams are still served (with a lifetime within what remains), and the server
-stops when no stream is left or the time is up, but not before load balancers can have noticed. A second signal ends the
-time at once.
+A process that is stopped fails readiness, still serves new streams (with a lifetime within what remains), and ends when
+no stream is left or the time is up, but not before load balancers can have noticed. A second signal ends the time at
+once. One that is replaced stays ready, for its place is: its successor accepts on the same socket, and nobody has to
+notice anything.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ class Drain:
         self._metrics = metrics
         self._ends_at: float | None = None
         self._noticed_at = 0.0
+        self.replaced = False
+        """Whether a successor accepts in this process's place."""
+        self.stopping = False
+        """Whether this process was told to stop, and its place with it."""
 
     @property
     def draining(self) -> bool:
-        """Whether a stop has begun."""
+        """Whether an end has begun, of either kind."""
         return self._ends_at is not None
 
     @property
@@ -49,9 +54,17 @@ class Drain:
 
     def begin(self) -> None:
         """Start to stop; a second call ends the time at once."""
-        if self._ends_at is None:
+        if self.stopping:
+            self._ends_at = time.monotonic()
+            return
+        self.stopping = True
+        if self._ends_at is None:  # else a successor is in place, and the time runs already
             self._ends_at = time.monotonic() + self._seconds
             self._noticed_at = time.monotonic() + min(self._seconds / 2, NOTICE)
-            self._metrics.draining.set(1)
-        else:
-            self._ends_at = time.monotonic()
+        self._metrics.draining.set(1)
+
+    def replace(self) -> None:
+        """Start to leave to a successor; nothing where a stop has begun already."""
+        if self._ends_at is None:
+            self.replaced = True
+            self._ends_at = time.monotonic() + self._seconds

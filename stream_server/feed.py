@@ -129,10 +129,14 @@ class Feed:
         """Whether all newest versions were read once; they are kept, so this stays true when NATS goes."""
         self.trouble = ""
         """Why the last reading did not succeed, in words."""
+        self.loaded = asyncio.Event()
+        """Set with `ready`."""
+        self.told = asyncio.Event()
+        """Set when streams may open: the versions are loaded, or the broker had its time to say them."""
 
     async def run(self) -> None:
         """Connect, read, follow, for ever."""
-        told_anyway = asyncio.get_running_loop().call_later(FIRST_SAY, self._take_saved)
+        told_anyway = asyncio.get_running_loop().call_later(FIRST_SAY, self._go_without)
         client = await broker.connect(
             self._servers,
             name="flagstream stream server",
@@ -150,6 +154,11 @@ class Feed:
         finally:
             told_anyway.cancel()
             await client.close()
+
+    def _go_without(self) -> None:
+        """Tell what was saved: the broker says nothing."""
+        self._take_saved()
+        self.told.set()
 
     def _take_saved(self) -> None:
         """Take over the versions of the snapshot, once."""
@@ -242,6 +251,8 @@ class Feed:
         self.trouble = ""
         if not self.ready:
             self.ready = True
+            self.loaded.set()
+            self.told.set()
             self._metrics.ready.set(1)
             log.info("all newest versions are read", environments=len(newest.versions))
         return True

@@ -37,7 +37,7 @@ class Health:
     def missing(self) -> list[str]:
         """Return what keeps this process from being ready, in words."""
         reasons = []
-        if self._drain.draining:
+        if self._drain.stopping:  # one that is replaced has a successor in its place
             reasons.append("this process is stopping")
         if not self._feed.ready:
             trouble = self._feed.trouble if self._feed.connected else "NATS cannot be reached"

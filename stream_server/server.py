@@ -21,6 +21,7 @@ from stream_server.connection import Connection
 from stream_server.drain import Drain
 from stream_server.front import Front
 from stream_server.hub import Hub
+from stream_server.lifeline import Lifeline
 from stream_server.listening import waiting
 from stream_server.settings import StreamServerSettings
 
@@ -42,7 +43,7 @@ class Server(uvicorn.Server):
     """Serves `app` on `sockets` until a signal, then drains; `lifeline` is a pipe that ends with the supervisor."""
 
     def __init__(
-        self, app: ASGIApp, settings: StreamServerSettings, *, hub: Hub, drain: Drain, lifeline: int | None = None
+        self, app: ASGIApp, settings: StreamServerSettings, *, hub: Hub, drain: Drain, lifeline: Lifeline | None = None
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -76,6 +77,11 @@ class Server(uvicorn.Server):
         self._drain.begin()
         self.should_exit = True
 
+    def leave(self) -> None:
+        """Stop to accept, for a successor does, and end with the last stream."""
+        self._drain.replace()
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, and to watch the pipe that ends with the supervisor."""
         await super().startup(sockets=[])  # uvicorn starts the application, the front has the sockets
@@ -89,30 +95,29 @@ class Server(uvicorn.Server):
         )
         self._front.open(sockets or [])
         if self._lifeline is not None:
-            asyncio.get_running_loop().add_reader(self._lifeline, self._supervisor_gone)
+            self._lifeline.watch(on_stop=self.stop, on_replaced=self.leave, on_gone=self._supervisor_gone)
+            self._lifeline.say_ready()
 
     def _new_connection(self) -> Connection:
         return Connection(self.config, self.server_state, self.lifespan.state)
 
     def _supervisor_gone(self) -> None:
-        if self._lifeline is not None:
-            asyncio.get_running_loop().remove_reader(self._lifeline)
         self.stop()
         self.stop()  # at once: whoever is started next needs the address
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the drain, end what is left, close."""
         log.info("draining", streams=self._hub.open, seconds=self._drain.remaining())
-        while not self._drain.over and (self._busy() or not self._drain.noticed):
-            await self.on_tick(0)  # keeps the Date header right
-            await asyncio.sleep(LOOK)
         listeners = sockets or []
-        await _settled(lambda: sum(waiting(listener) for listener in listeners))
-        if self._front is not None:
-            self._front.stop_accepting()
-        for listener in listeners:
-            listener.close()
-        await _settled(self._silent)
+        if self._drain.replaced:
+            self._stop_accepting(listeners)  # who waits in the queue stays there: the supervisor's copy keeps it
+            await self._last_stream(lambda: not self._silent())
+        else:
+            await self._last_stream(lambda: self._drain.noticed)
+            await _settled(lambda: sum(waiting(listener) for listener in listeners))
+            self._stop_accepting(listeners)
+            await _settled(self._silent)
+            await self._last_stream(lambda: True)  # those that came last have lives of their own
         # Behind an edge, a clean end that comes too early would be replayed to everyone who comes: cut instead.
         await self._hub.end_all(clean=not self._settings.edge)
         await _settled(self._busy)
@@ -124,6 +129,18 @@ class Server(uvicorn.Server):
         if self._front is not None:
             self._front.close()
         await super().shutdown(sockets)
+
+    async def _last_stream(self, may_end: Callable[[], bool]) -> None:
+        """Wait until nothing is served any more and `may_end`, or the time is up."""
+        while not self._drain.over and (self._busy() or not may_end()):
+            await self.on_tick(0)  # keeps the Date header right
+            await asyncio.sleep(LOOK)
+
+    def _stop_accepting(self, listeners: list[socket.socket]) -> None:
+        if self._front is not None:
+            self._front.stop_accepting()
+        for listener in listeners:
+            listener.close()
 
     def _busy(self) -> int:
         """Count what is being answered: streams, and requests that are none."""

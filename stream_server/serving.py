@@ -11,6 +11,7 @@ import uvloop
 from flagstream.logs import get_logger
 from stream_server.app import Place, assemble, create_app
 from stream_server.capacity import raise_open_files
+from stream_server.lifeline import Lifeline
 from stream_server.server import Server
 from stream_server.settings import StreamServerSettings
 
@@ -20,13 +21,18 @@ log = get_logger(__name__)
 
 
 def serve(
-    settings: StreamServerSettings, listener: socket.socket, place: Place, *, lifeline: int | None = None
+    settings: StreamServerSettings, listener: socket.socket, place: Place, *, lifeline: Lifeline | None = None
 ) -> None:
-    """Serve in this process until a signal has been drained, or `lifeline`, a pipe, has ended."""
+    """Serve in this process until a signal has been drained, or an order of the supervisor that `lifeline` ties it to.
+
+    Nothing is accepted before streams can be told the newest versions: a client that comes back would be told less
+    than it knew.
+    """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its steps of starting and stopping are ours to tell
     raise_open_files()
     parts = assemble(settings, place)
-    app = create_app(settings, parts)
+    first = parts.feed.loaded if place.replaces else parts.feed.told
+    app = create_app(settings, parts, first=first.wait)
     server = Server(app, settings, hub=parts.hub, drain=parts.drain, lifeline=lifeline)
     # What is loaded now lives as long as the process: the collector need not look at it for every new stream.
     gc.collect()

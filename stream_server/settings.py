@@ -39,6 +39,7 @@ class StreamServerSettings(ProgramSettings):
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
     workers: Annotated[int, Field(ge=1, le=256)]
+    supervised: bool
     tls_certificate: str
     tls_key: str
     nats_url: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -1,32 +1,27 @@
-"""The supervisor of `workers` > 1: binds a listening socket a worker, starts the workers, restarts those that die.
+"""The supervisor: binds a listening socket a worker, starts the workers, restarts those that die, stops them together.
 
 The sockets share one address (SO_REUSEPORT) and belong to the supervisor: what waits in the queue of a worker that
-died is not reset, its successor accepts it. Workers live in process groups of their own, so that one Ctrl-C is one
-signal, and stop when the supervisor is gone.
+died or is replaced is not reset, its successor accepts it. Workers live in process groups of their own, so that one
+Ctrl-C is one signal, and stop when the supervisor is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-from prometheus_client.multiprocess import mark_process_dead
-from pydantic import SecretStr
-
 from flagstream.logs import get_logger
+from stream_server.crew import Crew, Seat
 from stream_server.listening import listen, url_of
-from stream_server.metrics import MULTIPROCESS_FOLDER
+from stream_server.reload import READY_WITHIN, Reload
 from stream_server.settings import StreamServerSettings
-from stream_server.worker import Assignment
 
 __all__ = ["Supervisor", "supervise"]
 
@@ -38,111 +33,91 @@ STEADY: Final = 10.0
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
-LAST_WAIT: Final = 10.0
-"""Seconds beyond the drain after which a worker that has not stopped is killed; it writes its snapshot until then."""
 
+def supervise(settings: StreamServerSettings, read: Callable[[], StreamServerSettings]) -> None:
+    """Run `settings.workers` processes until a signal has been drained; raises SystemExit when it cannot listen.
 
-def supervise(settings: StreamServerSettings) -> None:
-    """Run `settings.workers` processes until a signal has been drained; raises SystemExit when it cannot listen."""
+    SIGHUP has `read` read the settings again and replaces the workers.
+    """
     listeners = listen(settings)
     log.info("listening", url=url_of(listeners[0]), workers=settings.workers)
     with tempfile.TemporaryDirectory(prefix="flagstream-") as folder:
-        asyncio.run(Supervisor(settings, listeners, Path(folder)).run())
+        asyncio.run(Supervisor(settings, read, listeners, Path(folder)).run())
 
 
 class Supervisor:
     """Keeps one worker on each of `listeners`; `folder` holds the files that they share."""
 
-    def __init__(self, settings: StreamServerSettings, listeners: list[socket.socket], folder: Path) -> None:
+    def __init__(
+        self,
+        settings: StreamServerSettings,
+        read: Callable[[], StreamServerSettings],
+        listeners: list[socket.socket],
+        folder: Path,
+        *,
+        ready_within: float = READY_WITHIN,
+    ) -> None:
         self._settings = settings
-        self._listeners = listeners
+        self._read = read
+        self._seats = [Seat(index, listener) for index, listener in enumerate(listeners)]
         self._folder = folder
-        self._figures = folder / "metrics"
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._stopping = asyncio.Event()
+        self._ready_within = ready_within
 
     async def run(self) -> None:
         """Start the workers, keep them running, stop them together."""
-        self._figures.mkdir()
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self.stop)
-        async with asyncio.TaskGroup() as keepers:
-            for index in range(len(self._listeners)):
-                keepers.create_task(self._keep(index), name=f"worker {index}")
-            keepers.create_task(self._kill_the_late(), name="kill the late")
+        async with asyncio.TaskGroup() as tasks:
+            self.crew = Crew(self._seats, self._folder, tasks)
+            self._reload = Reload(self._settings, self._read, self.crew, self._seats, self._ready_within)
+            loop = asyncio.get_running_loop()
+            for each in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(each, self.stop)
+            # A terminal that hangs up ends what runs in it.
+            at_terminal = sys.stdin is not None and sys.stdin.isatty()
+            loop.add_signal_handler(signal.SIGHUP, self.stop if at_terminal else self.reload)
+            for seat in self._seats:
+                tasks.create_task(self._keep(seat), name=f"seat {seat.index}")
+            tasks.create_task(self._reload.run(), name="reload")
 
     def stop(self) -> None:
         """Let the workers drain; a second call stops them at once."""
-        if not self._stopping.is_set():
-            self._stopping.set()
-            # A worker closes its socket only when the queue is empty; a copy here would keep the queue filling.
-            for listener in self._listeners:
-                listener.close()
-        for process in self._processes.values():
-            with suppress(ProcessLookupError):  # this one is gone; the others want their signal all the same
-                process.terminate()
+        # A worker closes its socket only when the queue is empty; a copy here would keep the queue filling.
+        for seat in self._seats:
+            seat.listener.close()
+        self.crew.stop()
+        self._reload.ask()
 
-    async def _keep(self, index: int) -> None:
+    def reload(self) -> None:
+        """Read the settings again and replace the workers."""
+        self._reload.ask()
+
+    async def _keep(self, seat: Seat) -> None:
+        """Have a worker on `seat`, started ever more slowly while it keeps dying."""
+        stopping = self.crew.stopping
         pause = 0.0
-        while not self._stopping.is_set():
+        while True:
             began = time.monotonic()
-            try:
-                status: int | str = await self._run_worker(index)
-            except OSError as error:
-                # Out of memory or descriptors for the moment: one worker is missing, the others go on.
-                status = f"not started: {error.strerror or error}"
-            if self._is_stopping():
+            status = await self._serve(seat)
+            if stopping.is_set():
                 return
             steady = time.monotonic() - began > STEADY
             pause = 0.0 if steady else min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-            log.warning("worker died and is started again", worker=index, status=status, after_seconds=pause)
+            log.warning("worker died and is started again", worker=seat.index, status=status, after_seconds=pause)
             try:
                 async with asyncio.timeout(pause):
-                    await self._stopping.wait()
+                    await stopping.wait()
             except TimeoutError:
                 continue
+            return
 
-    def _is_stopping(self) -> bool:
-        return self._stopping.is_set()  # it may have begun during any await
-
-    async def _run_worker(self, index: int) -> int:
-        """Start a worker, wait for its end and return its status."""
-        listener = self._listeners[index].fileno()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "stream_server.worker",
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=(listener,),
-            process_group=0,
-            env={**os.environ, MULTIPROCESS_FOLDER: str(self._figures)},
-        )
-        self._processes[index] = process
-        if self._is_stopping():
-            with suppress(ProcessLookupError):
-                process.terminate()
-        assert process.stdin is not None  # noqa: S101 - it was asked for
-        process.stdin.write(self._assignment(index, listener))
-        status = await process.wait()
-        del self._processes[index]
-        mark_process_dead(process.pid, str(self._figures))  # type: ignore[no-untyped-call] # untyped package
-        return status
-
-    def _assignment(self, index: int, listener: int) -> bytes:
-        plain = {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self._settings
-        }
-        versions = str(self._folder / "versions")
-        assignment = Assignment(plain, listener, index, len(self._listeners), versions)
-        return msgspec.json.encode(assignment) + b"\n"
-
-    async def _kill_the_late(self) -> None:
-        await self._stopping.wait()
-        deadline = time.monotonic() + self._settings.drain + LAST_WAIT
-        while self._processes and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded, and once a life
-            await asyncio.sleep(0.05)
-        for process in self._processes.values():
-            log.warning("worker did not stop in time and is killed", pid=process.pid)
-            with suppress(ProcessLookupError):
-                process.kill()
+    async def _serve(self, seat: Seat) -> int | str:
+        """Have `seat` served, by one worker after the other, until one dies; return how."""
+        async with seat.lock:
+            if self.crew.stopping.is_set():
+                return "stopped"
+            if seat.worker is None:  # else it died while it was being replaced
+                try:
+                    seat.worker = await self.crew.start(seat, self._reload.settings)
+                except OSError as error:
+                    # Out of memory or descriptors for the moment: one worker is missing, the others go on.
+                    return f"not started: {error.strerror or error}"
+        return await seat.deaths.get()

@@ -41,4 +41,5 @@ def serve(
         "redis_url": redis_url,
         "edge": edge,
     }
-    run_program(StreamServerSettings, run, options, check=check)
+    given = {name: value for name, value in options.items() if value is not None}
+    run_program(StreamServerSettings, lambda settings: run(settings, given), given, check=check)

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from publisher.messages import now
-from stream_server.workers import Supervisor
+from publisher.messages import encode, now, subject
 from tests.servers import NatsServer
 from tests.stream_server.raw import (
     Announcer,
@@ -23,11 +22,13 @@ from tests.stream_server.raw import (
     open_stream,
     program,
     send,
-    settings_for,
     until,
 )
 
 pytestmark = pytest.mark.asyncio
+
+DIED = "worker died and is started again"
+LOADED = "all newest versions are read"
 
 
 @pytest_asyncio.fixture
@@ -51,6 +52,19 @@ async def figure(url: str, name: str) -> float:
             if line.startswith(f"{name} "):
                 return float(line.split()[1])
     return 0
+
+
+def figure_files(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("flagstream-*/metrics/*.db")]
+
+
+async def reach(url: str, name: str, value: float) -> None:
+    """Wait until a figure, which workers tell a few times a second, is `value`."""
+    for _ in range(200):
+        if await figure(url, name) == value:
+            return
+        await asyncio.sleep(0.02)
+    assert await figure(url, name) == value
 
 
 async def test_both_workers_serve_one_port_and_metrics_are_their_sum(server: Program, announcer: Announcer) -> None:
@@ -122,7 +136,7 @@ async def test_worker_that_cannot_be_started_costs_only_itself_and_is_tried_agai
     first, second = server.children()
     send(first, signal.SIGKILL)
     await until(
-        lambda: any("not started" in str(line["status"]) for line in server.logged("worker died and is started again")),
+        lambda: any("not started" in str(line["status"]) for line in server.logged(DIED)),
         "the failed start",
     )
     assert is_alive(second)
@@ -132,11 +146,59 @@ async def test_worker_that_cannot_be_started_costs_only_itself_and_is_tried_agai
     assert await server.ended() == 0
 
 
-async def test_worker_that_is_gone_does_not_keep_the_others_from_their_signal(tmp_path: Path) -> None:
-    supervisor = Supervisor(settings_for(), [], tmp_path)
-    gone = await asyncio.create_subprocess_exec("true")
-    await gone.wait()
-    other = await asyncio.create_subprocess_exec("sleep", "60")
-    supervisor._processes = {0: gone, 1: other}
-    supervisor.stop()
-    assert await asyncio.wait_for(other.wait(), 5) == -signal.SIGTERM
+async def test_worker_that_is_gone_does_not_keep_the_others_from_their_end(server: Program) -> None:
+    stream = await open_stream(server.url)
+    for worker in server.children():
+        send(worker, signal.SIGKILL)
+        await until(lambda worker=worker: not is_alive(worker), "the death")
+        break
+    server.signal(signal.SIGTERM)
+    assert await server.ended() == 0
+    assert "Traceback" not in server.process.output()
+    await stream.close()
+
+
+async def test_worker_that_keeps_dying_is_started_ever_more_slowly_while_the_others_go_on(server: Program) -> None:
+    [_, well] = server.children()
+    for death in range(1, 5):
+        await until(lambda: len(server.children()) == 2, "the restart")
+        [ill] = set(server.children()) - {well}
+        send(ill, signal.SIGKILL)
+        await until(lambda death=death: len(server.logged(DIED)) == death, "the line")
+    assert [line["after_seconds"] for line in server.logged(DIED)] == [0.1, 0.2, 0.4, 0.8]
+    assert is_alive(well)
+
+
+async def test_worker_accepts_only_when_it_has_read_the_newest_versions(announcer: Announcer, tmp_path: Path) -> None:
+    versions = {f"env{number}": now() + number for number in range(200)}
+    async with announcer.client() as client:
+        for key, version in versions.items():
+            await client.jetstream().publish(subject(key), encode(version))
+    with program(tmp_path, nats_url=announcer.server.url, workers=2, drain=1, edge="false") as server:
+        await server.started()
+        # Sent before the workers run: they wait in the queues.
+        for key, version in list(versions.items())[-20:]:
+            async with await open_stream(server.url, key) as stream:
+                assert await stream.version() == version
+
+
+async def test_counters_outlive_their_worker_and_their_files_do_not_pile_up(
+    announcer: Announcer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with program(tmp_path, nats_url=announcer.server.url, workers=2, drain=1, edge="false") as server:
+        await server.started()
+        for _ in range(20):
+            async with await open_stream(server.url):
+                pass
+        await reach(server.url, "flagstream_streams_opened_total", 20)
+        for deaths in range(1, 4):
+            for worker in server.children():
+                send(worker, signal.SIGKILL)
+            await until(lambda deaths=deaths: len(server.logged(LOADED)) == 2 + 2 * deaths, "both")
+            assert await figure(server.url, "flagstream_streams_opened_total") == 20
+        async with await open_stream(server.url):
+            await reach(server.url, "flagstream_streams_opened_total", 21)
+        await reach(server.url, "flagstream_streams_open", 0)
+        files = figure_files(tmp_path)
+        assert {name.rpartition("_")[2] for name in files} <= {"0.db", "1.db", "2.db", "3.db"}
