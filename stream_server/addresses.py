@@ -7,6 +7,7 @@ on as the client sent it, so reading both would let every client choose its addr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -20,6 +21,12 @@ MAPPED: Final = 96
 
 SUBSCRIBER: Final = 8
 """Bytes of an IPv6 address that stand for one subscriber: whoever has a /64 has all its addresses (RFC 6177)."""
+
+LONGEST: Final = 64
+"""Characters of an address with brackets, quotes, zone and port; what is longer is none, and is not remembered whole."""
+
+REMEMBERED: Final = 1024
+"""Addresses that need not be read again; about 300 KiB."""
 
 
 def network_fault(text: str) -> str:
@@ -40,6 +47,7 @@ class Addresses:
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted = [_plain_network(ip_network(text)) for text in trusted]
+        self._is_trusted = lru_cache(REMEMBERED)(self._look)  # a storm comes through the same few proxies
 
     def client(self, scope: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of the client's address, of an IPv6 one its /64, or None where the ASGI scope has none.
@@ -61,7 +69,7 @@ class Addresses:
                     break
         return address.packed if address.version == 4 else address.packed[:SUBSCRIBER]  # noqa: PLR2004 - IPv4
 
-    def _is_trusted(self, address: Address) -> bool:
+    def _look(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
 
@@ -70,12 +78,13 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
     rest = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
     while rest:
         rest, _, last = rest.rpartition(",")
-        yield last
+        yield last.strip()[:LONGEST]
 
 
+@lru_cache(REMEMBERED)
 def _address(text: str) -> Address | None:
     """Read an address as proxies write it: with a port, in brackets or bare; None if it is none."""
-    text = text.strip().strip('"')
+    text = text.strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

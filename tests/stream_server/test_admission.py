@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -287,6 +290,8 @@ PREFIX = bytes.fromhex("20010db800000001")
         ("10.0.0.1", ["203.0.113.1, [::1"], ["10.0.0.1"], bytes(8)),
         ("10.0.0.1", ["]["], ["10.0.0.1"], b"\x0a\x00\x00\x01"),
         ("10.0.0.1", ["," * 60_000], ["10.0.0.1"], b"\x0a\x00\x00\x01"),
+        ("10.0.0.1", ["1" * 60_000], ["10.0.0.1"], b"\x0a\x00\x00\x01"),
+        ("10.0.0.1", [" " * 60_000 + "203.0.113.1"], ["10.0.0.1"], b"\xcb\x00\x71\x01"),
         ("10.0.0.1", ["\xff\xfe"], ["10.0.0.1"], b"\x0a\x00\x00\x01"),
         ("not an address", ["203.0.113.1"], ["10.0.0.1"], None),
     ],
@@ -335,6 +340,26 @@ def test_a_setting_that_cannot_be_is_refused_by_name(changes: dict[str, Any], fa
     with pytest.raises(SettingsError) as caught:
         settings_for(**changes)
     assert caught.value.faults == [fault]
+
+
+def test_the_check_of_the_settings_says_what_the_open_files_allow() -> None:
+    command = [
+        "prlimit",
+        "--nofile=1024:1024",
+        sys.executable,
+        "-m",
+        "flagstream",
+        "serve",
+        "--check",
+        "--workers",
+        "2",
+    ]
+    environ = {**os.environ, "STREAM_SERVER_MAX_STREAMS": "1000"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.splitlines()[-2:] == [
+        "# 784 streams in each process, 1568 in all",
+        f"# max_streams = 1000: {Capacity.within(1024, 1000).shortage}",
+    ]
 
 
 @pytest.mark.parametrize(
