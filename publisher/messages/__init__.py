@@ -136,7 +136,8 @@ def is_too_far_ahead(version: int, clock: int | None = None) -> bool:
 def wire_seconds(version: int) -> float:
     """Return `version` in seconds: the largest double not above it."""
     seconds = version / _MILLION  # correctly rounded, so at most one step too high
-    if Fraction(seconds) > Fraction(version, _MILLION):
+    numerator, denominator = seconds.as_integer_ratio()  # exact, and a tenth of the cost of two fractions
+    if numerator * _MILLION > version * denominator:
         seconds = math.nextafter(seconds, -math.inf)
     return seconds
 
