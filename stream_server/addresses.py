@@ -23,7 +23,7 @@ SUBSCRIBER: Final = 8
 """Bytes of an IPv6 address that stand for one subscriber: whoever has a /64 has all its addresses (RFC 6177)."""
 
 LONGEST: Final = 64
-"""Characters of an address with brackets, quotes, zone and port; what is longer is none, and is not remembered whole."""
+"""Characters of an address with brackets, zone and port; what is longer is none, and is not remembered whole."""
 
 REMEMBERED: Final = 1024
 """Addresses that need not be read again; about 300 KiB."""
