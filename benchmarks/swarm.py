@@ -11,7 +11,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -48,7 +48,9 @@ class Report:
     """What became of a group: counts, moments in microseconds since the epoch, histograms since they were cleared.
 
     `opened` were answered with a 200; `ended` came to a clean end, `cut` to one without a final chunk; `failed` did
-    not get as far as an answer, `refused` got another status. `backwards` are events older than one before them.
+    not get as far as an answer, `refused` got another status. `holding` are open streams with the version asked for,
+    `reached` are clients that were told of it on any stream. `backwards` are events older than one before them on the
+    same stream, `stale` are streams that began with less than their client knew.
     """
 
     met: bool = True
@@ -61,9 +63,12 @@ class Report:
     events: int = 0
     deliveries: int = 0
     backwards: int = 0
+    stale: int = 0
     holding: int = 0
+    reached: int = 0
     last_opened: int = 0
     last_raised: int = 0
+    last_reached: int = 0
     latency: Histogram = field(default_factory=Histogram)
     opening: Histogram = field(default_factory=Histogram)
 
@@ -107,22 +112,21 @@ class Swarm:
     def open(self, path: str, streams: int, **options: int) -> Group:
         """Begin to open streams; `options` are those of ``open`` in native/swarm.c, numbers of the whole swarm."""
         shares = self._shares(streams)
-        for process, share in zip(self.processes, shares, strict=True):
-            own = {
-                name: -(-value * share // max(streams, 1)) if name in {"pace", "churn", "at_once"} else value
-                for name, value in options.items()
-            }
-            self._tell(process, {"do": "open", "path": path, "streams": share, **own})
+        parts = {name: _parts(options.pop(name), shares) for name in ("pace", "churn", "at_once") if name in options}
+        for number, process in enumerate(self.processes):
+            own: dict[str, int] = {name: part[number] for name, part in parts.items()}
+            command: dict[str, Any] = {"do": "open", "path": path, "streams": shares[number], **own, **options}
+            self._tell(process, command)
         answers = [self._answer(process, PATIENCE) for process in self.processes]
         return Group(answers[0]["group"], shares)
 
-    def wait_open(self, group: Group, seconds: float, *, streams: int | None = None) -> Report:
-        """Wait until all streams of `group` (or about `streams`) are open; `Report.met` says whether they are."""
-        return self._wait(group, seconds, [{"open": n} for n in self._parts(group, streams)])
+    def wait_open(self, group: Group, seconds: float) -> Report:
+        """Wait until all streams of `group` are open; `Report.met` says whether they are."""
+        return self._wait(group, seconds, [{"open": n} for n in group.shares])
 
     def wait_opened(self, group: Group, seconds: float, *, streams: int) -> Report:
-        """Wait until about `streams` were ever opened in `group`."""
-        return self._wait(group, seconds, [{"opened": n} for n in self._parts(group, streams)])
+        """Wait until `streams` were ever opened in `group`, each process its part of them."""
+        return self._wait(group, seconds, [{"opened": n} for n in _parts(streams, group.shares)])
 
     def wait_closed(self, group: Group, seconds: float) -> Report:
         """Wait until no stream of `group` is open."""
@@ -132,6 +136,17 @@ class Swarm:
         """Wait until all streams of `group` hold `version` or a newer one."""
         return self._wait(group, seconds, [{"version": version, "holding": n} for n in group.shares])
 
+    def wait_reached(self, group: Group, version: int, seconds: float) -> Report:
+        """Wait until every client of `group` was told of `version` or a newer one, on whichever of its streams."""
+        return self._wait(group, seconds, [{"version": version, "reached": n} for n in group.shares])
+
+    def halt(self, group: Group) -> Group:
+        """Give up what waits to be opened; return the part of `group` that is open."""
+        self._ask({"do": "halt"})
+        time.sleep(1)  # what is under way
+        answers = self._ask({"do": "report"})
+        return Group(group.index, tuple(int(answer["groups"][group.index]["open"]) for answer in answers))
+
     def report(self, group: Group, *, clear: bool = False, version: int = 0) -> Report:
         """Tell what became of `group`; `clear` empties the histograms of all groups and their counts of events."""
         answers = self._ask({"do": "report", "clear": int(clear), "version": version})
@@ -139,7 +154,7 @@ class Swarm:
 
     def slow(self, group: Group, streams: int) -> None:
         """Let `streams` of `group` stop reading."""
-        for process, share in zip(self.processes, self._parts(group, streams), strict=True):
+        for process, share in zip(self.processes, _parts(streams, group.shares), strict=True):
             self._tell(process, {"do": "slow", "group": group.index, "streams": share})
         for process in self.processes:
             self._answer(process, PATIENCE)
@@ -181,12 +196,6 @@ class Swarm:
             shares.append(share)
         return tuple(shares)
 
-    @staticmethod
-    def _parts(group: Group, streams: int | None) -> list[int]:
-        if streams is None:
-            return list(group.shares)
-        return [streams * share // max(group.streams, 1) for share in group.shares]
-
     def _wait(self, group: Group, seconds: float, conditions: list[dict[str, int]]) -> Report:
         for process, condition in zip(self.processes, conditions, strict=True):
             self._tell(process, {"do": "wait", "seconds": seconds, "group": group.index, **condition})
@@ -220,6 +229,16 @@ class Swarm:
         if "error" in answer:
             raise EndedError(f"the load generator refused: {answer['error']}")
         return answer
+
+
+def _parts(total: int, shares: Sequence[int]) -> list[int]:
+    """Split `total` in the proportion of `shares`, to the last one."""
+    streams, parts, left = sum(shares), [], total
+    for share in shares:
+        part = left * share // streams if streams else 0
+        parts.append(part)
+        left, streams = left - part, streams - share
+    return parts
 
 
 def _line(process: Process, seconds: float) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
  *
  *     swarm HOST PORT CAPACITY FIRST_SOURCE SOURCES
  *
- * One epoll loop and 48 bytes a stream. Connections leave from SOURCES loopback addresses in turn, the first of which
+ * One epoll loop and 56 bytes a stream. Connections leave from SOURCES loopback addresses in turn, the first of which
  * is 127.1.0.0 + FIRST_SOURCE: one address has about 28,000 ports for one server. Commands come on standard input, a
  * JSON object with numbers and strings a line, and each gets one line of JSON back. It ends with standard input.
  *
@@ -14,10 +14,12 @@
  *        "deaf": 1 for streams that never read
  *   {"do": "wait", "seconds": S, ...}  answers as "report", with "met": 0 or 1, when all of these hold or S are over:
  *        "open": at least N are open, "closed": at most N are, "opened": N were ever opened,
- *        "version" and "holding": N hold that version or a newer one; "group": in this group only
+ *        "version" and "holding": N open streams hold that version or a newer one, "version" and "reached": N clients
+ *        were ever told of it, on this stream or on one before; "group": in this group only
  *   {"do": "report", "clear": 1, "version": V}  tells all counts and the histograms of all groups
  *   {"do": "slow", "group": G, "streams": K} / {"do": "resume", "group": G}  K streams stop reading / all read again
  *   {"do": "close", "group": G, "streams": K}  closes K streams for good
+ *   {"do": "halt"}  gives up what waits to be opened
  *   {"do": "storm", "at_once": N}  closes every stream and opens it again, at once
  *   {"do": "quit"}
  *
@@ -58,10 +60,11 @@ enum {
 
 enum state { CLOSED, WAITING, CONNECTING, ASKED, OPEN };
 enum phase { HEAD, SIZE, DATA, AFTER_DATA, RAW };
-enum { CHUNKED = 1, SLOW = 2, DEAF = 4 };
+enum { CHUNKED = 1, SLOW = 2, DEAF = 4, SWEPT = 8 };
 
 struct stream {
     uint64_t held;   /* newest version that came on this stream */
+    uint64_t newest; /* newest version that came to this client, on any of its streams */
     uint64_t asked;  /* when its request went out, in microseconds */
     uint64_t number; /* digits being read; in the head a window over its last bytes */
     uint32_t left;   /* bytes left in a chunk; in the head the bytes so far */
@@ -78,8 +81,8 @@ struct group {
     uint32_t again_min, again_max, rcvbuf, mss;
     uint64_t churn; /* opens still to make, where streams are closed as soon as they are open */
     int churns, reopens, deaf;
-    uint64_t open, opened, ended, cut, failed, refused, events, deliveries, backwards;
-    uint64_t last_opened, last_raised; /* moments */
+    uint64_t open, opened, ended, cut, failed, refused, events, deliveries, backwards, stale;
+    uint64_t last_opened, last_raised, last_reached; /* moments */
     uint32_t latency[BUCKETS], opening[BUCKETS];
 };
 
@@ -89,7 +92,7 @@ struct queue {
 
 struct wait {
     int active, group;
-    uint64_t open, closed, opened, version, holding, held, deadline;
+    uint64_t open, closed, opened, version, holding, held, reached, told, deadline;
 };
 
 static const char PATTERN[] = "updated_at\": ";
@@ -278,14 +281,20 @@ static void heard(uint32_t index, uint64_t version, uint64_t moment)
 {
     struct stream *stream = &streams[index];
     struct group *group = groups[stream->group];
+    int counts = waiting.active && version >= waiting.version && (waiting.group < 0 || waiting.group == stream->group);
     group->events++;
     if (version < stream->held)
         group->backwards++;
+    else if (version < stream->newest && !stream->held)
+        group->stale++; /* a new stream that begins with less than its client knew */
+    if (version > stream->newest) {
+        waiting.told += counts && stream->newest < waiting.version;
+        stream->newest = version;
+        group->last_reached = moment;
+    }
     if (version <= stream->held)
         return;
-    if (waiting.active && version >= waiting.version && stream->held < waiting.version &&
-        (waiting.group < 0 || waiting.group == stream->group))
-        waiting.held++;
+    waiting.held += counts && stream->held < waiting.version;
     stream->held = version;
     group->last_raised = moment;
     if (version >= stream->asked) {
@@ -504,20 +513,31 @@ static uint64_t holding(uint64_t version, int group)
     return count;
 }
 
+static uint64_t told(uint64_t version, int group)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < used; i++)
+        count += streams[i].newest >= version && (group < 0 || streams[i].group == group);
+    return count;
+}
+
 static void report(int met, uint64_t version, int clear)
 {
     printf("{\"met\": %d, \"moment\": %llu, \"under_way\": %u, \"groups\": [", met, (unsigned long long)now(), under_way);
     for (int i = 0; i < group_count; i++) {
         struct group *group = groups[i];
         printf("%s{\"open\": %llu, \"opened\": %llu, \"ended\": %llu, \"cut\": %llu, \"failed\": %llu, "
-               "\"refused\": %llu, \"events\": %llu, \"deliveries\": %llu, \"backwards\": %llu, \"last_opened\": %llu, "
-               "\"last_raised\": %llu, \"holding\": %llu",
+               "\"refused\": %llu, \"events\": %llu, \"deliveries\": %llu, \"backwards\": %llu, \"stale\": %llu, "
+               "\"last_opened\": %llu, \"last_raised\": %llu, \"last_reached\": %llu, \"holding\": %llu, "
+               "\"reached\": %llu",
                i ? ", " : "", (unsigned long long)group->open, (unsigned long long)group->opened,
                (unsigned long long)group->ended, (unsigned long long)group->cut, (unsigned long long)group->failed,
                (unsigned long long)group->refused, (unsigned long long)group->events,
                (unsigned long long)group->deliveries, (unsigned long long)group->backwards,
-               (unsigned long long)group->last_opened, (unsigned long long)group->last_raised,
-               (unsigned long long)(version ? holding(version, i) : 0));
+               (unsigned long long)group->stale, (unsigned long long)group->last_opened,
+               (unsigned long long)group->last_raised, (unsigned long long)group->last_reached,
+               (unsigned long long)(version ? holding(version, i) : 0),
+               (unsigned long long)(version ? told(version, i) : 0));
         say_histogram("latency", group->latency);
         say_histogram("opening", group->opening);
         printf("}");
@@ -538,7 +558,8 @@ static int is_met(void)
             open += groups[i]->open;
             opened += groups[i]->opened;
         }
-    return open >= waiting.open && open <= waiting.closed && opened >= waiting.opened && waiting.held >= waiting.holding;
+    return open >= waiting.open && open <= waiting.closed && opened >= waiting.opened &&
+           waiting.held >= waiting.holding && waiting.told >= waiting.reached;
 }
 
 static void look_at_wait(uint64_t moment)
@@ -561,6 +582,8 @@ static void begin_wait(const char *line)
     waiting.version = number(line, "version", UINT64_MAX);
     waiting.holding = number(line, "holding", 0);
     waiting.held = holding(waiting.version, waiting.group);
+    waiting.reached = number(line, "reached", 0);
+    waiting.told = told(waiting.version, waiting.group);
     waiting.deadline = now() + (uint64_t)(seconds * 1e6);
     waiting.active = 1;
 }
@@ -640,16 +663,26 @@ static void close_some(const char *line)
     printf("{}\n");
 }
 
+static void halt(void)
+{
+    uint64_t count = 0;
+    for (uint32_t index; (index = pop(&to_open)) != NONE; count++)
+        streams[index].state = CLOSED;
+    printf("{\"given_up\": %llu}\n", (unsigned long long)count);
+}
+
 static void storm(const char *line)
 {
     at_once = (uint32_t)number(line, "at_once", AT_ONCE);
     pace = 0;
     for (uint32_t i = 0; i < used; i++)
-        if (streams[i].state >= CONNECTING)
+        if (streams[i].state >= CONNECTING) {
             closed(i);
+            streams[i].flags = SWEPT; /* not those that were closed before */
+        }
     uint64_t moment = now();
     for (uint32_t i = 0; i < used; i++)
-        if (streams[i].state == CLOSED)
+        if (streams[i].state == CLOSED && streams[i].flags & SWEPT)
             open_later(i, 0);
     printf("{\"moment\": %llu}\n", (unsigned long long)moment);
 }
@@ -668,6 +701,8 @@ static void obey(const char *line)
         resume(line);
     else if (text_is(line, "do", "close"))
         close_some(line);
+    else if (text_is(line, "do", "halt"))
+        halt();
     else if (text_is(line, "do", "storm"))
         storm(line);
     else if (text_is(line, "do", "quit"))
