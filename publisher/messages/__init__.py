@@ -136,7 +136,7 @@ def is_too_far_ahead(version: int, clock: int | None = None) -> bool:
 def wire_seconds(version: int) -> float:
     """Return `version` in seconds: the largest double not above it."""
     seconds = version / _MILLION  # correctly rounded, so at most one step too high
-    numerator, denominator = seconds.as_integer_ratio()  # exact, and a tenth of the cost of two fractions
+    numerator, denominator = seconds.as_integer_ratio()  # exact, and cheaper than fractions
     if numerator * _MILLION > version * denominator:
         seconds = math.nextafter(seconds, -math.inf)
     return seconds

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
 
 from stream_server.budget import EVENT_BYTES, bytes_for, events_that_fit
 from stream_server.frames import HEARTBEAT, Frame, encode_event, encode_opening
+from tests.stream_server.raw import open_stream, running, settings_for
 
 LONGEST = 30.0
 
@@ -43,3 +45,20 @@ def test_bytes_for_events_are_the_least_that_they_fit_into() -> None:
 
 def test_nothing_fits_into_less_than_the_heartbeats_take() -> None:
     assert events_that_fit(1024, lifetime=3600, heartbeat=1) == 0
+
+
+@pytest.mark.asyncio
+async def test_stream_under_endless_changes_lives_its_life_within_its_bytes() -> None:
+    limited = settings_for(lifetime=2, heartbeat=0.2, max_bytes=4096)
+    async with running(limited) as server, await open_stream(server.url, "abc") as stream:
+        began = asyncio.get_running_loop().time()
+        body = asyncio.create_task(stream.rest())
+        version = 1_735_229_888_760_123
+        while not body.done():
+            version += 1
+            server.parts.hub.dispatch("abc", version)
+            await asyncio.sleep(0.001)
+        lived = asyncio.get_running_loop().time() - began
+        size = sum(map(chunked, await body)) + len(b"0\r\n\r\n")
+    assert lived > 1.9
+    assert 2048 < size <= limited.max_bytes

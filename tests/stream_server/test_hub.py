@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import select
 import socket
 from collections.abc import Iterable
@@ -375,6 +376,72 @@ async def test_brown_out_that_begins_during_a_pace_lengthens_it() -> None:
     hub.dispatch("k", 2)
     await until_has(listener, 2)
     assert listener.times[1] - listener.times[0] > 0.29
+
+
+class Told(Listener):
+    """Knows what it was told at its opening and since, and whether that was while it had to be told nothing."""
+
+    def __init__(self, key: str, killed: set[str]) -> None:
+        super().__init__()
+        self.key = key
+        self.killed = killed
+        self.newest = 0
+        self.breaches = 0
+
+    def offer(self, frame: Frame) -> None:
+        self.newest = max(self.newest, frame.version)
+        self.breaches += self.key in self.killed
+
+
+@pytest.mark.parametrize("min_interval", [0.0, 0.002])
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_happens_in_whatever_order_every_stream_ends_at_the_newest(
+    seed: int, min_interval: float
+) -> None:
+    choice = random.Random(seed)
+    hub, keys, killed = hub_of(min_interval=min_interval), ["a", "b", "c", "large"], set[str]()
+    newest = dict.fromkeys(keys, 0)
+    streams: list[Told] = []
+
+    def subscribe(key: str) -> None:
+        stream = Told(key, killed)
+        frame = hub.subscribe(key, stream)
+        assert frame is None or key not in killed
+        stream.newest = 0 if frame is None else frame.version
+        streams.append(stream)
+
+    def control() -> None:
+        named = choice.sample([*keys, EVERYONE], choice.randint(0, 2))
+        paces = dict.fromkeys(choice.sample([*keys, EVERYONE], choice.randint(0, 2)), choice.choice([0.001, 3600.0]))
+        killed.clear()
+        killed.update(keys if EVERYONE in named else named)
+        hub.control(Controls(killed=frozenset(named), intervals=paces))
+
+    for _ in range(SLICE * 2):
+        subscribe("large")
+    for step in range(1, 400):
+        match choice.choices(["dispatch", "subscribe", "leave", "control", "turn", "wait"], [6, 3, 3, 1, 4, 0.3])[0]:
+            case "dispatch":
+                key = choice.choice(keys)
+                newest[key] = step
+                hub.dispatch(key, step)
+            case "subscribe":
+                subscribe(choice.choice(keys))
+            case "leave":
+                stream = streams.pop(choice.randrange(len(streams)))
+                hub.unsubscribe(stream.key, stream)
+            case "control":
+                control()
+            case "turn":
+                await asyncio.sleep(0)
+            case "wait":
+                await asyncio.sleep(0.003)
+    killed.clear()
+    hub.control(Controls())
+    async with asyncio.timeout(10):
+        while any(stream.newest != newest[stream.key] for stream in streams):
+            await asyncio.sleep(0.001)
+    assert not sum(stream.breaches for stream in streams)
 
 
 async def opened(server: Running, key: str, count: int) -> list[socket.socket]:
