@@ -14,10 +14,14 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 import httptools
+import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-__all__ = ["HttpProtocol"]
+__all__ = ["TESTED_UVICORN", "HttpProtocol", "untested_uvicorn"]
+
+TESTED_UVICORN: Final = "0.54"
+"""The newest uvicorn that tests/test_uvicorn_contract.py has passed with; a new one may change what is overridden."""
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a request line and its headers, or of a body's trailers; above as many held ones nothing more is read."""
@@ -38,6 +42,12 @@ ADVICE: Final = {
 
 LINGER: Final = 1.0
 """Seconds in which a refused client can read why; closing at once would reset the connection under the answer."""
+
+
+def untested_uvicorn() -> str | None:
+    """Return the version of the installed uvicorn if this project has not been tested with it."""
+    tested = uvicorn.__version__.split(".")[:2] == TESTED_UVICORN.split(".")
+    return None if tested else uvicorn.__version__
 
 
 class RefusedError(Exception):
@@ -175,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _answering(self) -> bool:
         """Tell whether there is a complete request without a complete answer."""
-        cycle = self._present()
+        cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete and not self._left
 
     def _hold(self, data: bytes) -> None:

@@ -14,11 +14,14 @@ from types import FrameType
 
 import uvicorn
 
-from flagstream.protocol import HttpProtocol
+from flagstream.logs import get_logger
+from flagstream.protocol import TESTED_UVICORN, HttpProtocol, untested_uvicorn
 from publisher.app import create_app
 from publisher.settings import PublisherSettings
 
 __all__ = ["BACKLOG", "serve"]
+
+log = get_logger(__name__)
 
 BACKLOG = 2048
 
@@ -37,6 +40,8 @@ def serve(
     `watch` is called with a function that stops the server, once the loop runs.
     """
     failed = False
+    if version := untested_uvicorn():
+        log.warning("this uvicorn is not one that was tested", version=version, tested=TESTED_UVICORN)
 
     def die() -> None:
         nonlocal failed

@@ -9,6 +9,7 @@ import socket
 import uvloop
 
 from flagstream.logs import get_logger
+from flagstream.protocol import TESTED_UVICORN, untested_uvicorn
 from stream_server.app import Place, assemble, create_app
 from stream_server.capacity import raise_open_files
 from stream_server.lifeline import Lifeline
@@ -30,6 +31,8 @@ def serve(
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its steps of starting and stopping are ours to tell
     raise_open_files()
+    if place.index == 0 and (version := untested_uvicorn()):
+        log.warning("this uvicorn is not one that was tested", version=version, tested=TESTED_UVICORN)
     parts = assemble(settings, place)
     first = parts.feed.loaded if place.replaces else parts.feed.told
     app = create_app(settings, parts, first=first.wait)
