@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flagstream.protocol import HttpProtocol
-from stream_server.descriptor_stream import DescriptorStream
+from stream_server.descriptor_stream import KEEP_ALIVE, DescriptorStream
 from stream_server.stream import Course
 from stream_server.streams import HAND_OFF
 from stream_server.transport import Transport
@@ -29,10 +29,6 @@ class Connection(HttpProtocol):
         """Take the transport."""
         self._stream: DescriptorStream | TransportStream | None = None
         super().connection_made(transport)
-
-    def eof_received(self) -> bool:  # type: ignore[override] # as its base
-        """Stay for the answer, except under TLS, where nothing can be half closed."""
-        return super().eof_received() and self.transport.can_write_eof()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -81,4 +77,10 @@ class Connection(HttpProtocol):
         self.scope = self.cycle = self.transport = self.flow = None  # type: ignore[assignment] # uvicorn's begin so, too
 
     def _successor(self) -> Connection:
-        return Connection(self.config, self.server_state, self.app_state, self.loop)
+        return _Returned(self.config, self.server_state, self.app_state, self.loop)
+
+
+class _Returned(Connection):
+    """A connection that comes back from a stream: it has shown that it is one of ours."""
+
+    silence = KEEP_ALIVE

@@ -20,7 +20,7 @@ from stream_server.poller import GONE, HALF_CLOSED, READABLE, WRITABLE
 from stream_server.stream import LOOK_AGAIN, Course, Stream
 from stream_server.transport import Home, Released
 
-__all__ = ["DescriptorStream", "Resting"]
+__all__ = ["KEEP_ALIVE", "DescriptorStream", "Resting"]
 
 SEND_BUFFER: Final = 16 * 1024
 """Bytes that the kernel is asked to buffer for a client that does not read; Linux doubles it (socket(7))."""
