@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -137,12 +138,15 @@ def _ours(name: str, folder: Path, stack: ExitStack, *, workers: int, settings: 
         "heartbeat": HEARTBEAT,
         "min_interval": MIN_INTERVAL,
         "max_events": 100_000,
+        "max_bytes": 20_000_000,
         "drain": 0,
         "log_format": "json",
         **settings,
     }
     env = {name: value for name, value in os.environ.items() if not name.startswith(("STREAM_SERVER_", "FLAGSTREAM_"))}
-    env |= {f"STREAM_SERVER_{name.upper()}": str(value) for name, value in chosen.items()}
+    # Another checkout may know fewer settings, and refuses what it does not know.
+    known = tomllib.loads((checkout / "stream_server" / "default.toml").read_text())
+    env |= {f"STREAM_SERVER_{setting.upper()}": str(value) for setting, value in chosen.items() if setting in known}
     env["PYTHONPATH"] = str(checkout)
     command = [sys.executable, "-m", "flagstream", "serve"]
     process = stack.enter_context(Process(command, folder / "stream_server.log", env=env, cwd=checkout))
