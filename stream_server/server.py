@@ -23,6 +23,7 @@ from stream_server.front import Front
 from stream_server.hub import Hub
 from stream_server.lifeline import Lifeline
 from stream_server.listening import waiting
+from stream_server.poller import is_available
 from stream_server.settings import StreamServerSettings
 
 __all__ = ["Server"]
@@ -84,8 +85,17 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, and to watch the pipe that ends with the supervisor."""
-        await super().startup(sockets=[])  # uvicorn starts the application, the front has the sockets
-        await self.on_tick(0)  # sets the Date header before the first request
+        if is_available():
+            await super().startup(sockets=[])  # uvicorn starts the application, the front has the sockets
+            await self.on_tick(0)  # sets the Date header before the first request
+            self._open_front(sockets or [])
+        else:
+            await super().startup(sockets)
+        if self._lifeline is not None:
+            self._lifeline.watch(on_stop=self.stop, on_replaced=self.leave, on_gone=self._supervisor_gone)
+            self._lifeline.say_ready()
+
+    def _open_front(self, sockets: list[socket.socket]) -> None:
         self._front = Front(
             self._new_connection,
             encryption=self.config.ssl,
@@ -93,10 +103,7 @@ class Server(uvicorn.Server):
             accept_pace=self._settings.accept_pace,
             peer_timeout=self._settings.peer_timeout,
         )
-        self._front.open(sockets or [])
-        if self._lifeline is not None:
-            self._lifeline.watch(on_stop=self.stop, on_replaced=self.leave, on_gone=self._supervisor_gone)
-            self._lifeline.say_ready()
+        self._front.open(sockets)
 
     def _new_connection(self) -> Connection:
         return Connection(self.config, self.server_state, self.lifespan.state)
@@ -139,6 +146,8 @@ class Server(uvicorn.Server):
     def _stop_accepting(self, listeners: list[socket.socket]) -> None:
         if self._front is not None:
             self._front.stop_accepting()
+        for server in self.servers:
+            server.close()
         for listener in listeners:
             listener.close()
 

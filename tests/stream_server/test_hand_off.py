@@ -188,3 +188,25 @@ async def test_change_between_the_request_and_the_hand_off_is_not_lost() -> None
         for stream in streams:
             await stream.until(VERSION + 49)
             await stream.close()
+
+
+async def test_without_epoll_a_stream_is_handed_off_on_the_transport_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream_server.server.is_available", lambda: False)
+    async with running(settings_for(lifetime=2)) as server, connected(server.url) as client:
+        client.send(REQUEST + HEALTH)
+        await client.until(b"retry: 2000\n\n")
+        assert server.server._front is None
+        assert not server.server.server_state.connections
+        assert not server.server.server_state.tasks
+        server.parts.hub.dispatch("abc", VERSION)
+        await client.until(b"environment_updated")
+        client.send(REQUEST)
+        await client.until(b"\r\n0\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+        await client.until(b"}")
+        server.parts.hub.dispatch("abc", VERSION + 1)
+        assert b"environment_updated" in await client.until(b"retry: 2000\n\n")
+        client.writer.close()
+        await until(lambda: server.parts.hub.open == 0, "the stream's leaving")
