@@ -246,6 +246,15 @@ async def test_killed_environment_is_told_nothing_and_its_newest_goes_to_every_s
     assert (old.versions, new.versions) == ([3], [3])
 
 
+async def test_what_was_held_back_by_a_kill_switch_does_not_wait_for_a_pace_as_well() -> None:
+    hub, listener = hub_of(min_interval=10), Listener()
+    hub.subscribe("k", listener)
+    hub.control(Controls(killed=frozenset({"k"})))
+    hub.dispatch("k", 1)
+    hub.control(Controls())
+    assert listener.versions == [1]
+
+
 async def test_stream_that_came_while_its_environment_was_killed_is_told_what_was_known_all_along() -> None:
     hub, listener = hub_of(), Listener()
     hub.dispatch("k", 1)
@@ -265,10 +274,9 @@ async def test_kill_switch_stops_a_delivery_that_is_under_way_and_its_end_comple
     for _ in range(10):
         await asyncio.sleep(0)
     assert sum(bool(listener.versions) for listener in listeners) == SLICE
-    hub.dispatch("k", 2)
     hub.control(Controls())
-    await until_has(listeners[-1], 2)
-    assert all(listener.versions[-1] == 2 for listener in listeners)
+    await until_has(listeners[-1], 1)
+    assert all(listener.versions[-1] == 1 for listener in listeners)
 
 
 async def test_kill_switch_that_flickers_during_a_delivery_loses_nothing() -> None:
@@ -394,7 +402,7 @@ class Told(Listener):
 
 
 @pytest.mark.parametrize("min_interval", [0.0, 0.002])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 async def test_whatever_happens_in_whatever_order_every_stream_ends_at_the_newest(
     seed: int, min_interval: float
 ) -> None:
@@ -419,8 +427,10 @@ async def test_whatever_happens_in_whatever_order_every_stream_ends_at_the_newes
 
     for _ in range(SLICE * 2):
         subscribe("large")
-    for step in range(1, 400):
-        match choice.choices(["dispatch", "subscribe", "leave", "control", "turn", "wait"], [6, 3, 3, 1, 4, 0.3])[0]:
+    # Where changes are rare, none of them hides that an earlier one was lost.
+    weights = [choice.choice([0.3, 6]), 3, 3, 1, 4, 0.3]
+    for step in range(1, choice.choice([50, 300])):
+        match choice.choices(["dispatch", "subscribe", "leave", "control", "turn", "wait"], weights)[0]:
             case "dispatch":
                 key = choice.choice(keys)
                 newest[key] = step
