@@ -109,6 +109,11 @@ class Swarm:
             self.close()
             raise
 
+    @property
+    def pids(self) -> list[int]:
+        """The ids of its processes."""
+        return [process.pid for process in self.processes]
+
     def open(self, path: str, streams: int, **options: int) -> Group:
         """Begin to open streams; `options` are those of ``open`` in native/swarm.c, numbers of the whole swarm."""
         shares = self._shares(streams)

@@ -94,7 +94,7 @@ def open_streams(*, streams: int = 15_000, rounds: int = 3, servers: Sequence[st
 
 def memory_of_streams(*, streams: int = 15_000, rounds: int = 1, servers: Sequence[str] = ALL) -> Table:
     """Measure the memory of open streams; each server runs alone and anew in each round."""
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    found: dict[str, list[dict[str, float]]] = {}
     faults: list[str] = []
     for _ in range(rounds):
         for name in servers:
@@ -103,39 +103,42 @@ def memory_of_streams(*, streams: int = 15_000, rounds: int = 1, servers: Sequen
                     found.setdefault(name, []).append(_memory(contender, streams))
             except (NotInstalledError, EndedError) as error:
                 faults.append(str(error))
+    columns = ("RSS KiB per stream", "PSS KiB per stream", "KiB per further stream", "RSS MiB before")
     lines = [
-        {
-            "server": name,
-            "RSS KiB per stream": median(each[0] for each in values),
-            "PSS KiB per stream": median(each[1] for each in values),
-            "RSS MiB before": median(each[2] for each in values),
-        }
+        {"server": name, **{column: median(each[column] for each in values) for column in columns}}
         for name, values in found.items()
     ]
     return Table(
         row="memory",
         title="Memory of a server process for each open stream, after two broadcasts",
         conditions={"streams": streams, "rounds": rounds, **STANDARD},
-        columns=("server", "RSS KiB per stream", "PSS KiB per stream", "RSS MiB before"),
+        columns=("server", *columns),
         lines=lines,
         target="≤ 2.5 KiB (stretch 1.5)",
         faults=faults,
     )
 
 
-def _memory(contender: Contender, streams: int) -> tuple[float, float, float]:
-    """Return the growth of RSS and PSS a stream in KiB, and the RSS before in MiB."""
+def _memory(contender: Contender, streams: int) -> dict[str, float]:
+    """Return the growth of memory a stream, in all and from a third of the streams to all of them.
+
+    The second leaves out what a server allocates once, and what it had allocated before and uses again.
+    """
     pids = contender.server.process.pids
-    before = memory(pids)
-    group = contender.open(streams, OPENING)
-    for _ in range(2):
-        contender.broadcast(group)
-    after = memory(pids)
-    return (
-        (after.rss - before.rss) / streams / 1024,
-        (after.pss - before.pss) / streams / 1024,
-        before.rss / 2**20,
-    )
+    third = streams // 3
+    points = [memory(pids)]
+    for more in (third, streams - third):
+        group = contender.open(more, OPENING)
+        for _ in range(2):
+            contender.broadcast(group)
+        points.append(memory(pids))
+    before, part, after = points
+    return {
+        "RSS KiB per stream": (after.rss - before.rss) / streams / 1024,
+        "PSS KiB per stream": (after.pss - before.pss) / streams / 1024,
+        "KiB per further stream": (after.rss - part.rss) / (streams - third) / 1024,
+        "RSS MiB before": before.rss / 2**20,
+    }
 
 
 def _ratio(values: Sequence[float], others: Sequence[float] | None) -> float | str:

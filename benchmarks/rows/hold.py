@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.histogram import median
-from benchmarks.machine import Kernel, kernel, memory
+from benchmarks.machine import Kernel, cpu_seconds, kernel, memory
 from benchmarks.results import Table
 from benchmarks.rows.fair import workers_for
 from benchmarks.rows.field import KEY, STANDARD, Contender, server, temporary
@@ -38,8 +38,10 @@ def hold(
         began = time.monotonic()
         group, stopped = _fill(field, streams, seconds, pace)
         opening = time.monotonic() - began
-        # CPU while nothing happens but heartbeats would be a row of its own; here streams only have to be told.
-        reports = [field.broadcast(group, 120)[0] for _ in range(rounds)]
+        generating = cpu_seconds(field.swarm.pids)
+        told = [field.broadcast(group, 120) for _ in range(rounds)]
+        generating = cpu_seconds(field.swarm.pids) - generating
+        reports = [report for report, _ in told]
         after = (memory(field.server.process.pids).rss, _own(field), kernel())
         faults = [*field.missing, *_lost(field, group)]
     held = max(group.streams, 1)
@@ -51,6 +53,8 @@ def hold(
         "p50 ms": _middle(reports, 0.5),
         "p99 ms": _middle(reports, 0.99),
         "last ms": _middle(reports, 1.0),
+        "server CPU µs per delivery": median(used for _, used in told) / held * 1e6,
+        "load generator's": generating / rounds / held * 1e6,
         "server RSS MiB": after[0] / 2**20,
         "RSS KiB per stream": (after[0] - before[0]) / held / 1024,
         "load generator RSS MiB": after[1] / 2**20,
@@ -95,7 +99,7 @@ def _fill(field: Contender, streams: int, seconds: float, pace: int) -> tuple[Gr
 
 
 def _own(field: Contender) -> int:
-    return memory([process.pid for process in field.swarm.processes]).rss
+    return memory(field.swarm.pids).rss
 
 
 def _kernel_growth(before: Kernel, after: Kernel) -> int:

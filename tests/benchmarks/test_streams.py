@@ -22,7 +22,7 @@ SHORT = {
     "hold": ["--streams", "400", "--workers", "2", "--rounds", "2"],
     "slow": ["--streams", "50", "--readers", "20", "--rounds", "10", "--flood", "50"],
     "churn": ["--opens", "3000", "--at-once", "100", "--seconds", "20"],
-    "soak": ["--streams", "50", "--seconds", "5", "--period", "2.5"],
+    "soak": ["--streams", "50", "--seconds", "3", "--period", "1.5"],
 }
 FIGURES = {
     "deliver": "CPU µs per delivery",
