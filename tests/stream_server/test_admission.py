@@ -214,7 +214,7 @@ async def test_the_published_python_sdk_does_not_spin_on_an_overloaded_server() 
             await until(lambda: refused(server, "capacity") == 1, "its first request")
             began = time.monotonic()
             await until(lambda: refused(server, "capacity") > 1, "its second request", 20)
-            assert time.monotonic() - began > 4.9
+            assert time.monotonic() - began > 4  # of 5 at least; a busy machine may see the first late
             await asyncio.sleep(0.5)
             assert refused(server, "capacity") == 2
         finally:
