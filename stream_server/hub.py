@@ -140,6 +140,11 @@ class Hub:
         channel = self._channels.get(key)
         return 0 if channel is None else len(channel.streams)
 
+    def canonical(self, key: str) -> str:
+        """Return the hub's own string of `key`, where it has one, so that a hundred thousand streams share it."""
+        channel = self._channels.get(key)
+        return key if channel is None else channel.key
+
     def subscribe(self, key: str, stream: Subscriber) -> Frame | None:
         """Add `stream` and return the newest known version, for its first block; every newer one is offered to it."""
         shared = self._newest(key)

@@ -82,6 +82,7 @@ class Stream(ABC):
     def subscribe(self) -> Frame | None:
         """Enter the hub; return the newest version for the first block."""
         newest = self._course.hub.subscribe(self._key, self)
+        self._key = self._course.hub.canonical(self._key)
         if newest is not None and newest.version > self._version:
             self._version = newest.version
         return newest

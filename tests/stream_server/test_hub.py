@@ -220,6 +220,15 @@ async def test_channel_of_an_unknown_key_goes_with_its_last_stream_and_that_of_a
     assert hub.open == 0
 
 
+async def test_streams_of_an_environment_can_share_the_string_of_its_key() -> None:
+    hub = hub_of()
+    first, second, unknown = ("".join(["environment", "-key"]) for _ in range(3))
+    hub.subscribe(first, Listener())
+    assert second is not first
+    assert hub.canonical(second) is first
+    assert hub.canonical(unknown + "?") == unknown + "?"
+
+
 async def test_end_reaches_every_stream() -> None:
     hub = hub_of()
     listeners = [Listener() for _ in range(SLICE + 1)]
