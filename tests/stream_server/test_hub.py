@@ -222,7 +222,7 @@ async def test_channel_of_an_unknown_key_goes_with_its_last_stream_and_that_of_a
 
 async def test_streams_of_an_environment_can_share_the_string_of_its_key() -> None:
     hub = hub_of()
-    first, second, unknown = ("".join(["environment", "-key"]) for _ in range(3))
+    first, second, unknown = (str(b"environment-key", "ascii") for _ in range(3))
     hub.subscribe(first, Listener())
     assert second is not first
     assert hub.canonical(second) is first
