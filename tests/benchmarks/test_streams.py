@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import plot, streams
 from benchmarks.machine import tree
-from tests.servers import missing
+from tests.programs import is_alive
+from tests.servers import Process, missing, wait_until
 
 SHORT = {
     "deliver": ["--streams", "100", "--rounds", "3", "--servers", "ours", "floor", "plain"],
@@ -75,3 +77,14 @@ def test_a_reference_that_is_missing_is_said_and_the_others_are_measured(
     printed = capfd.readouterr().out
     assert "apt-get install nginx-core libnginx-mod-nchan" in printed
     assert "| floor " in printed
+
+
+def test_a_benchmark_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.streams", "--no-record"]
+    command += ["hold", "--streams", "50", "--workers", "2", "--rounds", "1000000"]
+    started = Process(command, log=tmp_path / "log").start()
+    # The broker, the supervisor with two workers, the swarm.
+    wait_until(lambda: len(tree(started.pid)) >= 6, "the start of everything")
+    _, *children = tree(started.pid)
+    started.kill()
+    wait_until(lambda: not any(is_alive(child) for child in children), "the end of everything")
