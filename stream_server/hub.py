@@ -277,23 +277,30 @@ class Hub:
         Small deliveries share a turn, so that a change of a thousand environments at once costs a few turns.
         """
         self._offering = True
-        while self._deliveries and self._room:
-            delivery = self._deliveries.popleft()
-            channel = delivery.channel
-            if self._controls.is_killed(channel.key):
-                channel.sent = 0  # who has not been told waits for the end of the kill switch
-                channel.busy = False
-                continue
-            offered = delivery.offer(self._room)
-            self._room -= offered
-            self._metrics.deliveries.total += offered
-            if not delivery.done:
-                self._deliveries.append(delivery)
-                continue
-            self._metrics.dispatch_seconds.observe(time.perf_counter() - delivery.began)
+        try:
+            while self._deliveries and self._room:
+                self._offer_next()
+        finally:  # whatever a stream does wrong, it silences no other environment
+            self._offering = False
+            if not self._turn_due:
+                self._turn_due = True
+                asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _offer_next(self) -> None:
+        delivery = self._deliveries[0]
+        channel = delivery.channel
+        if self._controls.is_killed(channel.key):
+            self._deliveries.popleft()
+            channel.sent = 0  # who has not been told waits for the end of the kill switch
             channel.busy = False
-            self._send_newest(channel)  # without a pace, what came meanwhile is due
-        self._offering = False
-        if not self._turn_due:
-            self._turn_due = True
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            return
+        offered = delivery.offer(self._room)
+        self._room -= offered
+        self._metrics.deliveries.total += offered
+        self._deliveries.popleft()
+        if not delivery.done:
+            self._deliveries.append(delivery)
+            return
+        self._metrics.dispatch_seconds.observe(time.perf_counter() - delivery.began)
+        channel.busy = False
+        self._send_newest(channel)  # without a pace, what came meanwhile is due

@@ -166,6 +166,25 @@ async def test_thousand_small_environments_share_turns_and_none_of_them_is_slow_
     assert turns <= 20 + 2
 
 
+async def test_stream_that_breaks_its_promise_not_to_raise_silences_no_other_environment() -> None:
+    class BrokenError(Exception):
+        pass
+
+    class Broken(Listener):
+        def offer(self, frame: Frame) -> None:
+            raise BrokenError(frame)
+
+    hub, listener, neighbour = hub_of(), Listener(), Listener()
+    hub.subscribe("broken", Broken())
+    hub.subscribe("broken", neighbour)
+    hub.subscribe("k", listener)
+    with pytest.raises(BrokenError):
+        hub.dispatch("broken", 1)
+    hub.dispatch("k", 1)
+    hub.dispatch("k", 2)
+    assert listener.versions == [1, 2]
+
+
 async def test_version_that_comes_during_a_delivery_follows_it() -> None:
     hub = hub_of()
     listeners = [Listener() for _ in range(SLICE * 3)]
