@@ -43,15 +43,23 @@ class Acceptor:
     """Accepts from `listener` and calls `take` with each connection and its peer's address.
 
     `ceiling` is the descriptor number from which on nothing is accepted, `pace` connections a second, 0 for any.
+    `make_room` closes connections that nobody would miss, if there are some, and tells whether it has.
     """
 
     def __init__(
-        self, listener: socket.socket, take: Callable[[socket.socket, Any], None], *, ceiling: int, pace: float
+        self,
+        listener: socket.socket,
+        take: Callable[[socket.socket, Any], None],
+        *,
+        ceiling: int,
+        pace: float,
+        make_room: Callable[[], bool],
     ) -> None:
         self._listener = listener
         self._take = take
         self._ceiling = ceiling
         self._pace = pace
+        self._make_room = make_room
         self._allowed = max(pace * BURST, 1.0)
         self._counted_at = 0.0
         self._paused: asyncio.TimerHandle | None = None
@@ -105,6 +113,8 @@ class Acceptor:
 
     def _out_of_descriptors(self, reason: str) -> None:
         assert self._loop is not None  # noqa: S101 - it called
+        if self._make_room():
+            return
         if self._loop.time() >= self._silent_until:
             log.warning("connections wait to be accepted", reason=reason)
             self._silent_until = self._loop.time() + SILENCE

@@ -152,6 +152,7 @@ class Resting:
 
     def wait(self) -> None:
         """Wait for the next request."""
+        self._home.resting[self] = None
         self._home.poller.replace(self._fd, self, READABLE | HALF_CLOSED)
         self._course.wheel.add(self, time.monotonic() + KEEP_ALIVE)
 
@@ -173,7 +174,7 @@ class Resting:
         if events & GONE or (events & HALF_CLOSED and not self._unread()):
             self.abort()
         elif not self._leaving:
-            self._course.wheel.discard(self)
+            self._leave()
             self._home.give_back(self._fd, b"")
         elif not self._read_away():
             self.abort()
@@ -185,9 +186,13 @@ class Resting:
 
     def abort(self) -> None:
         """Close now."""
-        self._course.wheel.discard(self)
+        self._leave()
         self._home.poller.forget(self._fd)
         os.close(self._fd)
+
+    def _leave(self) -> None:
+        self._home.resting.pop(self, None)
+        self._course.wheel.discard(self)
 
     def _unread(self) -> int:
         count: tuple[int] = COUNT.unpack(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(COUNT.size)))

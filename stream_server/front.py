@@ -6,6 +6,7 @@ Plain TCP runs on the process's own poller, TLS on the transports of the event l
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import ssl
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from flagstream.logs import get_logger
 from stream_server.acceptor import Acceptor
+from stream_server.descriptor_stream import Resting
 from stream_server.poller import Poller
 from stream_server.transport import Outbox, Transport
 
@@ -24,6 +26,9 @@ log = get_logger(__name__)
 HANDSHAKE: Final = 10.0
 """Seconds that a TLS handshake may take."""
 
+
+ROOM: Final = 64
+"""Idle connections closed at a time when descriptors run out."""
 
 PROBES: Final = 3
 """Keep-alive probes without an answer after which the peer is gone."""
@@ -52,6 +57,7 @@ class Front:
         self.poller = Poller()
         self.outbox = Outbox(self._loop)
         self.local: Any = None
+        self.resting: dict[Resting, None] = {}
 
     def open(self, listeners: Sequence[socket.socket]) -> None:
         """Accept from `listeners` from now on."""
@@ -63,7 +69,9 @@ class Front:
             _find_dead_peers(listener, self._peer_timeout)
             self.local = listener.getsockname()[:2]
             take = self._take if self._encryption is None else self._take_encrypted
-            acceptor = Acceptor(listener, take, ceiling=self._ceiling, pace=self._accept_pace)
+            acceptor = Acceptor(
+                listener, take, ceiling=self._ceiling, pace=self._accept_pace, make_room=self._make_room
+            )
             acceptor.start(self._loop)
             self._acceptors.append(acceptor)
 
@@ -88,6 +96,13 @@ class Front:
         transport.start(self._new_protocol(), handed_back=True)
         if held:
             self._loop.call_soon(transport.feed, held)
+
+    def _make_room(self) -> bool:
+        """Close the connections that have waited longest for a request after their stream."""
+        oldest = list(itertools.islice(self.resting, ROOM))
+        for connection in oldest:
+            connection.abort()
+        return bool(oldest)
 
     def _take(self, connection: socket.socket, peer: Any) -> None:
         Transport(connection.detach(), self, peer[:2]).start(self._new_protocol())

@@ -49,6 +49,8 @@ class Home(Protocol):
     outbox: Outbox
     local: Any
     """(host, port) of the listening socket."""
+    resting: dict[Any, None]
+    """Connections between a stream and the next request, longest first."""
 
     def give_back(self, fd: int, held: bytes) -> None:
         """Let HTTP have a connection again after its stream; `held` came behind the stream's request."""

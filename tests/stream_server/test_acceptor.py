@@ -47,7 +47,7 @@ async def accepting(*, ceiling: int = 1 << 20, pace: float = 0.0, clients: int) 
         taken = Taken(stack)
         for _ in range(clients):
             stack.enter_context(socket.create_connection(listener.getsockname()))
-        acceptor = Acceptor(listener, taken.take, ceiling=ceiling, pace=pace)
+        acceptor = Acceptor(listener, taken.take, ceiling=ceiling, pace=pace, make_room=lambda: False)
         acceptor.start(asyncio.get_running_loop())
         try:
             yield taken

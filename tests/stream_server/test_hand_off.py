@@ -210,3 +210,23 @@ async def test_without_epoll_a_stream_is_handed_off_on_the_transport_of_the_loop
         assert b"environment_updated" in await client.until(b"retry: 2000\n\n")
         client.writer.close()
         await until(lambda: server.parts.hub.open == 0, "the stream's leaving")
+
+
+async def test_idle_connections_make_room_for_new_ones() -> None:
+    async with (
+        running(settings_for(lifetime=2)) as server,
+        connected(server.url) as first,
+        connected(server.url) as second,
+    ):
+        for client in (first, second):
+            client.send(REQUEST)
+            await client.until(b"\r\n0\r\n\r\n")
+        front = front_of(server)
+        await until(lambda: len(front.resting) == 2, "two idle connections")
+        [acceptor] = front._acceptors
+        acceptor._ceiling = 3  # whatever is accepted from now on is one too many
+        async with connected(server.url) as third:
+            third.send(HEALTH)
+            assert (await third.head()).startswith(b"HTTP/1.1 200 ")
+            assert await first.rest() == b""
+            assert not front.resting
