@@ -112,6 +112,7 @@ NEEDED: dict[str, dict[str, str]] = {
         "main_loop": "returns when `should_exit` is set; is followed by the notice to load balancers",
         "on_tick": "keeps `server_state.default_headers`, the Date header, right",
         "server_state": "connections and tasks",
+        "servers": "the listening ones that uvicorn closes; empty where the front has the sockets",
         "should_exit": "ends `main_loop`",
         "shutdown": "ends the application's lifespan",
         "startup": "begins the application's lifespan, and must take no socket where none is given",

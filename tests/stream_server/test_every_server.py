@@ -90,7 +90,7 @@ async def test_heartbeats_come_the_end_is_clean_and_the_connection_serves_the_ne
     async with variant.serve(settings_for(lifetime=2, heartbeat=0.5)) as place:
         both = [stream_to_its_end(variant, place)]
         if variant.http_1:
-            both.append(request_behind_a_stream(variant, place))
+            both.append(request_behind_a_stream(place))
         await asyncio.gather(*both)
         await until(lambda: place.parts.hub.open == 0, "the stream's leaving")
 
@@ -110,7 +110,7 @@ async def stream_to_its_end(variant: Variant, place: Place) -> None:
             assert stream.status == 200
 
 
-async def request_behind_a_stream(variant: Variant, place: Place) -> None:
+async def request_behind_a_stream(place: Place) -> None:
     async with connected(place.url) as client:
         for path in (stream_path("abc"), "/nothing"):
             client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
