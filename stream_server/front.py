@@ -59,6 +59,11 @@ class Front:
         self.local: Any = None
         self.resting: dict[Resting, None] = {}
 
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes that have not ended."""
+        return len(self._handshakes)
+
     def open(self, listeners: Sequence[socket.socket]) -> None:
         """Accept from `listeners` from now on."""
         self.poller.start(self._loop)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["READY", "REPLACED", "STOP", "Lifeline"]
+__all__ = ["LEFT", "READY", "REPLACED", "STOP", "Lifeline"]
 
 STOP: Final = b"s"
 """Order: drain; a second one ends the drain at once."""
@@ -22,6 +22,9 @@ REPLACED: Final = b"r"
 
 READY: Final = b"ready\n"
 """Word of a worker that accepts connections."""
+
+LEFT: Final = b"left\n"
+"""Word of a worker that was replaced and accepts no more."""
 
 
 class Lifeline:
@@ -39,10 +42,10 @@ class Lifeline:
         self._handlers = {STOP: on_stop, REPLACED: on_replaced, b"": on_gone}
         asyncio.get_running_loop().add_reader(self._orders, self._read)
 
-    def say_ready(self) -> None:
-        """Tell the supervisor that this worker accepts connections."""
+    def say(self, word: bytes) -> None:
+        """Tell the supervisor."""
         with suppress(BrokenPipeError):  # it is gone, which the other pipe tells
-            os.write(self._words, READY)
+            os.write(self._words, word)
 
     def _read(self) -> None:
         order = os.read(self._orders, 1)

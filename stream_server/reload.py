@@ -102,7 +102,7 @@ class Reload:
                 successor.kill()  # it has accepted nothing
                 return reason
             seat.worker = successor
-            old.replaced()
+            await old.replaced()
             return ""
 
     async def _wait_for(self, successor: WorkerProcess) -> str:

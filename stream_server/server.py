@@ -21,7 +21,7 @@ from stream_server.connection import Connection
 from stream_server.drain import Drain
 from stream_server.front import Front
 from stream_server.hub import Hub
-from stream_server.lifeline import Lifeline
+from stream_server.lifeline import LEFT, READY, Lifeline
 from stream_server.listening import waiting
 from stream_server.poller import is_available
 from stream_server.settings import StreamServerSettings
@@ -82,6 +82,10 @@ class Server(uvicorn.Server):
         """Stop to accept, for a successor does, and end with the last stream."""
         self._drain.replace()
         self.should_exit = True
+        if self._drain.replaced and self._front is not None:
+            self._front.stop_accepting()  # at once: from here on every client meets the successor
+        if self._lifeline is not None:
+            self._lifeline.say(LEFT)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, and to watch the pipe that ends with the supervisor."""
@@ -93,7 +97,7 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         if self._lifeline is not None:
             self._lifeline.watch(on_stop=self.stop, on_replaced=self.leave, on_gone=self._supervisor_gone)
-            self._lifeline.say_ready()
+            self._lifeline.say(READY)
 
     def _open_front(self, sockets: list[socket.socket]) -> None:
         self._front = Front(
@@ -157,7 +161,8 @@ class Server(uvicorn.Server):
 
     def _silent(self) -> int:
         """Count the connections without a request so far: the last accepted ones need a moment for it."""
-        return sum(getattr(connection, "cycle", self) is None for connection in self.server_state.connections)
+        silent = sum(getattr(connection, "cycle", self) is None for connection in self.server_state.connections)
+        return silent + (self._front.handshakes if self._front is not None else 0)
 
 
 async def _settled(count: Callable[[], int]) -> None:

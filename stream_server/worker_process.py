@@ -12,12 +12,15 @@ from typing import Final, Self
 import msgspec
 
 from flagstream.logs import get_logger
-from stream_server.lifeline import READY, REPLACED, STOP
+from stream_server.lifeline import LEFT, READY, REPLACED, STOP
 from stream_server.worker import Assignment
 
 __all__ = ["WorkerProcess"]
 
 log = get_logger(__name__)
+
+ANSWER: Final = 5.0
+"""Seconds that a worker has to say that it accepts no more."""
 
 LAST_WAIT: Final = 10.0
 """Seconds beyond the drain after which a worker that has not stopped is killed; it writes its snapshot until then."""
@@ -71,9 +74,14 @@ class WorkerProcess:
             self._late.cancel()
         return status
 
-    def replaced(self) -> None:
-        """Let it stop to accept and end with its last stream: its successor accepts."""
+    async def replaced(self) -> None:
+        """Let it stop to accept and end with its last stream: its successor accepts. Waits until it has stopped."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
         self._leave(REPLACED)
+        with suppress(TimeoutError):  # one that is stuck accepts nothing either, and is killed when its drain is over
+            async with asyncio.timeout(ANSWER):
+                while await self._process.stdout.readline() not in {LEFT, b""}:
+                    continue
 
     def stop(self) -> None:
         """Let it drain; the second time, end it at once. One that cannot have accepted anything is killed."""

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
 from publisher.messages import now
 from stream_server.drain import Drain
+from stream_server.listening import bind, url_of
 from stream_server.metrics import Metrics
-from tests.servers import NatsServer
+from tests.servers import NatsServer, Process
 from tests.stream_server.raw import (
     Announcer,
     Answer,
     CutError,
+    Program,
     open_stream,
     program,
     running,
@@ -25,8 +33,67 @@ from tests.stream_server.raw import (
     stream_path,
     until,
 )
+from tests.stream_server.steady import visits
 
 pytestmark = pytest.mark.asyncio
+
+
+class Balancer:
+    """What a load balancer does: it asks each server whether it is ready, and sends clients to those that are."""
+
+    def __init__(self, servers: list[Program]) -> None:
+        self._servers = servers
+        self._turn = 0
+        self.up: list[str] = []
+
+    def target(self) -> str:
+        self._turn += 1
+        return self.up[self._turn % len(self.up)]
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        self.up = [server.url for server in self._servers]
+        task = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _look(self) -> None:
+        while True:
+            ready = [await self._is_ready(server) for server in self._servers]
+            for server in self._servers:
+                if server.logged("listening"):
+                    server.url = str(server.logged("listening")[-1]["url"])
+            self.up = [server.url for server, is_ready in zip(self._servers, ready, strict=True) if is_ready]
+            await asyncio.sleep(0.1)
+
+    async def _is_ready(self, server: Program) -> bool:
+        try:
+            async with await Answer.to(server.url, "/health/readiness") as answer:
+                return answer.status == 200
+        except (OSError, EOFError):
+            return False
+
+
+class Activated(Process):
+    """`flagstream serve` with a listening socket that it is passed as systemd does (sd_listen_fds(3))."""
+
+    def __init__(self, listener: socket.socket, log: Path, environ: dict[str, str]) -> None:
+        started = (
+            "import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); "
+            f"os.dup2({listener.fileno()}, 3); os.execv(sys.executable, [sys.executable, '-m', 'flagstream', 'serve'])"
+        )
+        super().__init__([sys.executable, "-c", started], log=log, env={**os.environ, **environ})
+        self._listener = listener
+
+    def start(self) -> Self:
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=self.env, pass_fds=(self._listener.fileno(),)
+            )
+        return self
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
@@ -47,6 +114,23 @@ async def test_idle_server_stops_when_load_balancers_had_time_to_notice_with_sta
         assert "Traceback" not in server.process.output()
         assert server.logged("stopped")
         await idle.close()
+
+
+async def test_replaced_process_stays_ready_and_a_first_signal_leaves_it_its_time() -> None:
+    drain = Drain(30, Metrics())
+    drain.replace()
+    assert (drain.replaced, drain.draining, drain.stopping) == (True, True, False), "its place is served: stay ready"
+    drain.begin()
+    assert (drain.stopping, drain.over) == (True, False)
+    drain.begin()
+    assert drain.over, "a second signal ends it at once"
+
+
+async def test_stopping_process_cannot_be_replaced() -> None:
+    drain = Drain(30, Metrics())
+    drain.begin()
+    drain.replace()
+    assert not drain.replaced, "it must serve who comes until load balancers have noticed"
 
 
 @pytest.mark.parametrize(("seconds", "notice"), [(0, 0), (1, 0.5), (35, 5), (3600, 5)])
@@ -168,6 +252,57 @@ async def test_connections_in_the_accept_queue_are_answered_before_the_socket_cl
             assert answer.startswith(b"HTTP/1.1 200 OK")
             assert answer.endswith(b"0\r\n\r\n")
             client.close()
+
+
+async def test_servers_stopped_one_after_the_other_behind_a_load_balancer_reset_nobody(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    await Announcer(nats_server).create()
+    settings: dict[str, Any] = {"nats_url": nats_server.url, "lifetime": 2, "drain": 4, "edge": "false", "heartbeat": 1}
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    with program(folders[0], **settings) as one, program(folders[1], **settings) as other:
+        balancer = Balancer([one, other])
+        for server in (one, other):
+            await server.ready()
+        async with balancer.looking(), visits(balancer.target) as clients:
+            for server in (one, other):
+                await until(lambda: len(balancer.up) == 2, "both in service")
+                server.signal(signal.SIGTERM)
+                assert await server.ended() == 0
+                server.process.start()  # as the next version would be, on a port of its own
+        assert len(clients.all) > 300
+        assert clients.faults == []
+
+
+async def test_socket_that_a_service_manager_keeps_makes_a_restart_reset_nobody(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    await Announcer(nats_server).create()
+    [kept] = bind("127.0.0.1", 0, 1)
+    environ = {"NATS_URL": nats_server.url, "LIFETIME": "2", "JOIN_WINDOW": "0", "DRAIN": "1", "LOG_FORMAT": "json"}
+    server = Program(Activated(kept, tmp_path / "log", {f"STREAM_SERVER_{name}": environ[name] for name in environ}))
+    server.process.start()
+    try:
+        await server.started()
+        assert server.url == url_of(kept)
+        async with visits(lambda: server.url) as clients:
+            await until(lambda: any(visit.status for visit in clients.all), "the first answer")
+            server.signal(signal.SIGTERM)
+            assert await server.ended() == 0
+            meanwhile = len(clients.all)
+            server.process.start()
+            await until(lambda: len(server.logged("listening")) == 2, "the next one")
+            await until(lambda: all(visit.status for visit in clients.all[: meanwhile + 20]), "answers for all")
+        assert clients.faults == []
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+    finally:
+        if server.process.running:
+            server.process.kill()
+        kept.close()
 
 
 async def test_address_that_is_taken_is_said_in_one_line_with_status_1(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ async def test_counters_outlive_their_worker_and_their_files_do_not_pile_up(
             async with await open_stream(server.url):
                 pass
         await reach(server.url, "flagstream_streams_opened_total", 20)
-        for deaths in range(1, 4):
+        for deaths in range(1, 3):
             for worker in server.children():
                 send(worker, signal.SIGKILL)
             await until(lambda deaths=deaths: len(server.logged(LOADED)) == 2 + 2 * deaths, "both")
