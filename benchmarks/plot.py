@@ -24,6 +24,7 @@ BARS: Final[Mapping[str, tuple[str, ...]]] = {
     "open": ("CPU µs per stream opened",),
     "memory": ("RSS KiB per stream",),
     "storm": ("all back s",),
+    "restart": ("all back s",),
     "fair": ("p99 ms",),
     "hold": ("p50 ms", "p99 ms", "last ms"),
     "slow": ("p99 ms",),
@@ -37,43 +38,51 @@ WIDTH: Final = 720
 LEFT: Final = 250
 ROW: Final = 26
 HEIGHT: Final = 260
+TOP: Final = 54
 STYLE: Final = "font-family: sans-serif; font-size: 13px; fill: #222"
 INK: Final = "#2f6f9f"
 
 
-def bars(title: str, values: Sequence[tuple[str, float]]) -> str:
+def bars(title: str, about: str, values: Sequence[tuple[str, float]]) -> str:
     """Return an SVG with one horizontal bar for each name and value, from 0 on."""
     most = max((value for _, value in values), default=0) or 1
-    parts = [f'<text x="12" y="22" font-weight="bold">{escape(title)}</text>']
+    parts = _titles(title, about)
     for number, (name, value) in enumerate(values):
-        y = 40 + number * ROW
+        y = TOP + number * ROW
         length = value / most * (WIDTH - LEFT - 80)
         parts += [
             f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect x="{LEFT}" y="{y}" width="{max(length, 1):.1f}" height="{ROW - 8}" fill="{INK}"/>',
             f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{value:.4g}</text>',
         ]
-    return _svg(parts, 50 + len(values) * ROW)
+    return _svg(parts, TOP + 10 + len(values) * ROW)
 
 
-def lines(title: str, points: Sequence[tuple[float, float]]) -> str:
+def lines(title: str, about: str, points: Sequence[tuple[float, float]]) -> str:
     """Return an SVG of one line over seconds; the vertical axis begins at 0."""
     right = max((x for x, _ in points), default=0) or 1
     top = max((y for _, y in points), default=0) or 1
-    across, down = WIDTH - 140, HEIGHT - 80
-    path = " ".join(f"{80 + x / right * across:.1f},{40 + down - y / top * down:.1f}" for x, y in points)
-    base = 40 + down
+    across, down = WIDTH - 140, HEIGHT - TOP - 30
+    base = TOP + down
+    path = " ".join(f"{80 + x / right * across:.1f},{base - y / top * down:.1f}" for x, y in points)
     return _svg(
         [
-            f'<text x="12" y="22" font-weight="bold">{escape(title)}</text>',
-            f'<path d="M80 40 V{base} H{80 + across}" stroke="#999" fill="none"/>',
-            f'<text x="74" y="46" text-anchor="end">{top:.4g}</text>',
+            *_titles(title, about),
+            f'<path d="M80 {TOP} V{base} H{80 + across}" stroke="#999" fill="none"/>',
+            f'<text x="74" y="{TOP + 6}" text-anchor="end">{top:.4g}</text>',
             f'<text x="74" y="{base + 4}" text-anchor="end">0</text>',
             f'<text x="{80 + across}" y="{base + 20}" text-anchor="end">{right:.0f} s</text>',
             f'<polyline points="{path}" stroke="{INK}" stroke-width="2" fill="none"/>',
         ],
         HEIGHT,
     )
+
+
+def _titles(title: str, about: str) -> list[str]:
+    return [
+        f'<text x="12" y="22" font-weight="bold">{escape(title)}</text>',
+        f'<text x="12" y="40" font-size="11">{escape(about)}</text>',
+    ]
 
 
 def _svg(parts: Sequence[str], height: int) -> str:
@@ -90,17 +99,17 @@ def draw(row: str, run: Mapping[str, Any], folder: Path) -> list[Path]:
     first = run["columns"][0]
     if row == "hold":  # one line with several figures of one kind: a bar for each
         [line] = run["lines"]
-        chart = bars(f"{line[first]} streams: a broadcast, ms", [(name, float(line[name])) for name in BARS[row]])
+        chart = bars("A broadcast", run["title"], [(name, float(line[name])) for name in BARS[row]])
         made.append(_written(folder / f"{row}.svg", chart))
     else:
         for column in BARS.get(row, ()):
             values = [(str(line[first]), float(line[column])) for line in run["lines"]]
             name = row if column == BARS[row][0] else f"{row} {column}".replace(" ", "-")
-            made.append(_written(folder / f"{name}.svg", bars(f"{run['title']}: {column}", values)))
+            made.append(_written(folder / f"{name}.svg", bars(column, run["title"], values)))
     if row in LINES:
         series, figure = LINES[row]
         points = [(float(point["s"]), float(point[figure])) for point in run["series"][series]]
-        made.append(_written(folder / f"{row}.svg", lines(f"{run['title']}: {figure}", points)))
+        made.append(_written(folder / f"{row}.svg", lines(figure, run["title"], points)))
     return made
 
 

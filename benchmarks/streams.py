@@ -4,6 +4,7 @@
     .venv/bin/python -m benchmarks.streams memory                         # RSS and PSS of a stream
     .venv/bin/python -m benchmarks.streams open                           # CPU of opening a stream
     .venv/bin/python -m benchmarks.streams storm                          # all gone at once, all back
+    .venv/bin/python -m benchmarks.streams restart                        # the worker is killed, all back
     .venv/bin/python -m benchmarks.streams fair --streams 50000           # a small environment beside a large one
     .venv/bin/python -m benchmarks.streams hold --streams 100000          # then 1000000
     .venv/bin/python -m benchmarks.streams slow                           # readers that do not read
@@ -34,6 +35,7 @@ from benchmarks.rows.churn import churn
 from benchmarks.rows.compare import deliver, memory_of_streams, open_streams
 from benchmarks.rows.fair import fair
 from benchmarks.rows.hold import hold
+from benchmarks.rows.restart import restart
 from benchmarks.rows.slow import slow
 from benchmarks.rows.soak import soak
 from benchmarks.rows.storm import storm
@@ -46,6 +48,7 @@ ROWS: Final[dict[str, Callable[..., Table]]] = {
     "memory": memory_of_streams,
     "open": open_streams,
     "storm": storm,
+    "restart": restart,
     "fair": fair,
     "hold": hold,
     "slow": slow,

@@ -106,6 +106,16 @@ def test_a_churn_opens_exactly_as_many_as_were_asked_for(swarm: Swarm) -> None:
     assert (report.opened, report.open) == (300, 0)
 
 
+def test_what_waits_to_be_opened_can_be_given_up(floor: Server, swarm: Swarm) -> None:
+    group = swarm.open(PATH, 300, pace=30)
+    while swarm.report(group).open < 3:
+        time.sleep(0.01)
+    rest = swarm.halt(group)
+    assert 3 <= rest.streams < 300
+    assert rest.streams == swarm.report(group).open
+    assert swarm.wait_holding(rest, floor.announce("abc"), 10).met
+
+
 def test_more_streams_than_there_is_room_for_are_refused(swarm: Swarm) -> None:
     with pytest.raises(ValueError, match="301 streams are more than the 300"):
         swarm.open(PATH, 301)
