@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stream_server.poller import GONE, HALF_CLOSED, READABLE, WRITABLE
-from stream_server.stream import LOOK_AGAIN, Course, Stream
+from stream_server.stream import Course, Stream
 from stream_server.transport import Home, Released
 
 __all__ = ["KEEP_ALIVE", "DescriptorStream", "Resting"]
@@ -71,7 +71,9 @@ class DescriptorStream(Stream):
         if events & WRITABLE:
             self._write_rest()
         if events & HALF_CLOSED and self._fd >= 0:
-            self._find_out()
+            self._interest = 0  # it is told once, and would be for ever
+            self._home.poller.watch(self._fd, WRITABLE if self._paused_since else 0)
+            self._look()
 
     def abort(self) -> None:
         """Close now."""
@@ -108,17 +110,6 @@ class DescriptorStream(Stream):
                 return
         self._home.poller.watch(self._fd, self._interest)
         self._go_on()
-
-    def _find_out(self) -> None:
-        """Send something to a client that has nothing more to say: one that has gone answers with a reset."""
-        self._interest = 0
-        self._home.poller.watch(self._fd, WRITABLE if self._paused_since else 0)
-        self._keep = False
-        self.beat()
-        if self._fd >= 0:
-            wheel = self._course.wheel
-            wheel.discard(self)
-            wheel.add(self, min(time.monotonic() + LOOK_AGAIN, self._ends_at))
 
     def _part(self) -> None:
         fd, self._fd = self._fd, -1

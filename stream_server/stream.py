@@ -145,6 +145,14 @@ class Stream(ABC):
         if self._on_end is not None:
             self._on_end()
 
+    def _look(self) -> None:
+        """Send something to a client that has nothing more to say: one that has gone answers with a reset."""
+        self.beat()
+        if self._version != LEFT:
+            wheel = self._course.wheel
+            wheel.discard(self)
+            wheel.add(self, min(time.monotonic() + LOOK_AGAIN, self._ends_at))
+
     def _end(self, reason: str) -> None:
         self._ended = reason
         if not self._paused_since:

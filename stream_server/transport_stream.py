@@ -57,6 +57,13 @@ class TransportStream(Stream, asyncio.Protocol):
         if len(self._held) > HELD_AT_MOST and self._transport is not None:
             self._transport.pause_reading()
 
+    def eof_received(self) -> bool:
+        """Go on for a client that only has nothing more to say; TLS as asyncio has it knows no such."""
+        if self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
+            return False
+        self._look()
+        return self._transport is not None
+
     def pause_writing(self) -> None:
         """Send nothing new from now on."""
         self._pause()

@@ -230,3 +230,21 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
             assert (await third.head()).startswith(b"HTTP/1.1 200 ")
             assert await first.rest() == b""
             assert not front.resting
+
+
+@pytest.mark.parametrize("epoll", [True, False])
+async def test_half_closed_client_gets_its_stream_and_the_answer_to_what_it_sent_behind(
+    monkeypatch: pytest.MonkeyPatch, epoll: bool
+) -> None:
+    monkeypatch.setattr("stream_server.server.is_available", lambda: epoll)
+    async with running(settings_for(lifetime=2)) as server:
+        for at_once in (True, False):
+            async with connected(server.url) as client:
+                client.send(REQUEST + HEALTH if at_once else REQUEST)
+                if not at_once:
+                    await client.until(b"retry: 2000\n\n")
+                    client.send(HEALTH)
+                client.writer.write_eof()
+                await client.until(b"\r\n0\r\n\r\n")
+                assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+                await client.until(b'"alive"}')
