@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from publisher.messages import encode, now, subject
+from publisher.messages import now, version_of
 from tests.servers import NatsServer
 from tests.stream_server.raw import (
+    NUMBER,
     Announcer,
     Answer,
     CutError,
@@ -169,17 +170,26 @@ async def test_worker_that_keeps_dying_is_started_ever_more_slowly_while_the_oth
     assert is_alive(well)
 
 
+def connected_to(port: int) -> int:
+    """Count the connections to a port of this machine; /proc/net/tcp shows ports in hexadecimal, state 01 is open."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(remote.endswith(f":{port:04X}") and state == "01" for _, _, remote, state, *_ in rows)
+
+
 async def test_worker_accepts_only_when_it_has_read_the_newest_versions(announcer: Announcer, tmp_path: Path) -> None:
-    versions = {f"env{number}": now() + number for number in range(200)}
-    async with announcer.client() as client:
-        for key, version in versions.items():
-            await client.jetstream().publish(subject(key), encode(version))
+    version = now()
+    await announcer.announce(version)
+    announcer.server.pause()
     with program(tmp_path, nats_url=announcer.server.url, workers=2, drain=1, edge="false") as server:
         await server.started()
-        # Sent before the workers run: they wait in the queues.
-        for key, version in list(versions.items())[-20:]:
-            async with await open_stream(server.url, key) as stream:
-                assert await stream.version() == version
+        waiting = [asyncio.create_task(open_stream(server.url)) for _ in range(20)]
+        await until(lambda: connected_to(announcer.server.port) >= 2, "two workers that wait for the broker")
+        announcer.server.resume()
+        for stream in await asyncio.gather(*waiting):
+            found = NUMBER.search(await stream.block() or b"")
+            assert found is not None, "told less than there is"
+            assert version_of(float(found[1])) == version
+            await stream.close()
 
 
 async def test_counters_outlive_their_worker_and_their_files_do_not_pile_up(
