@@ -97,10 +97,7 @@ class Front:
                 peer = twin.getpeername()[:2]
         except OSError:
             peer = None  # it has gone meanwhile, which the transport will find
-        transport = Transport(fd, self, peer)
-        transport.start(self._new_protocol(), handed_back=True)
-        if held:
-            self._loop.call_soon(transport.feed, held)
+        Transport(fd, self, peer).start_again(self._new_protocol(), held)
 
     def _make_room(self) -> bool:
         """Close the connections that have waited longest for a request after their stream."""

@@ -104,20 +104,27 @@ class Transport(asyncio.Transport):
         self._high = HIGH_WATER
         self._low = HIGH_WATER // 4
 
-    def start(self, protocol: asyncio.Protocol, *, handed_back: bool = False) -> None:
-        """Begin to read for `protocol`; `handed_back` says that the poller knows the descriptor already."""
+    def start(self, protocol: asyncio.Protocol) -> None:
+        """Begin to read for `protocol`."""
         self._protocol = protocol
         protocol.connection_made(self)
         self._watched = READABLE
-        if handed_back:
-            self._home.poller.replace(self._fd, self, READABLE)
-        else:
-            self._home.poller.add(self._fd, self, READABLE)
+        self._home.poller.add(self._fd, self, READABLE)
 
-    def feed(self, data: bytes) -> None:
-        """Let the protocol have `data` as if it had just come."""
+    def start_again(self, protocol: asyncio.Protocol, held: bytes) -> None:
+        """Begin to read on a descriptor that the poller knows already, behind the `held` bytes that came from it."""
+        self._protocol = protocol
+        protocol.connection_made(self)
+        self._reading = not held  # what waits in the kernel would overtake them
+        self._watched = READABLE if self._reading else 0
+        self._home.poller.replace(self._fd, self, self._watched)
+        if held:
+            self._home.outbox.loop.call_soon(self._feed, held)
+
+    def _feed(self, held: bytes) -> None:
         if self._protocol is not None and not self._closing:
-            self._protocol.data_received(data)
+            self.resume_reading()
+            self._protocol.data_received(held)
 
     def release(self) -> Released | None:
         """Give the descriptor away, in the poller's table still; None when the connection is lost.

@@ -96,8 +96,15 @@ class TransportStream(Stream, asyncio.Protocol):
         transport.set_write_buffer_limits()
         successor.connection_made(transport)
         if self._held:
-            asyncio.get_running_loop().call_soon(successor.data_received, self._held)
-        transport.resume_reading()
+            transport.pause_reading()  # what waits in the kernel would overtake it
+            asyncio.get_running_loop().call_soon(self._feed, successor, transport)
+        else:
+            transport.resume_reading()
+
+    def _feed(self, successor: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        if not transport.is_closing():
+            transport.resume_reading()
+            successor.data_received(self._held)
 
     def _cut(self, reason: str) -> None:
         transport, self._transport = self._transport, None
