@@ -31,11 +31,11 @@ def main() -> int:
     parser.add_argument("row", choices=sorted(WORK))
     parser.add_argument("servers", nargs="+", help="names as for benchmarks.streams")
     options = parser.parse_args()
-    tools = {name: shutil.which(name, path=f"{Path(sys.executable).parent}:/usr/bin") for name in ("perf", "py-spy")}
-    for name, path in tools.items():
-        if path is None:
-            print(f"{name} is not installed", file=sys.stderr)
-            return 1
+    places = f"{Path(sys.executable).parent}:/usr/bin"
+    tools = {name: shutil.which(name, path=places) or "" for name in ("perf", "py-spy")}
+    if missing := [name for name, path in tools.items() if not path]:
+        print(f"not installed: {' and '.join(missing)}", file=sys.stderr)
+        return 1
     for name in options.servers:
         print(f"\n{options.row}, {name.partition('@')[0]}{' of another checkout' if '@' in name else ''}")
         for profile in (_by_library, _by_function):
@@ -85,8 +85,8 @@ def _by_function(tools: dict[str, str], contender: Contender, folder: Path, work
         stack, _, count = line.rpartition(" ")
         own[stack.rpartition(";")[2]] += int(count)
     print("  share  in")
-    for function, count in own.most_common(LINES):
-        print(f"  {count / own.total():>6.1%} {function}")
+    for function, samples in own.most_common(LINES):
+        print(f"  {samples / own.total():>6.1%} {function}")
 
 
 def _while_running(command: list[str], do: Callable[[], None]) -> None:
