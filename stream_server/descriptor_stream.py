@@ -14,8 +14,10 @@ import struct
 import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
+from stream_server.borrowed import borrowed
 from stream_server.poller import GONE, HALF_CLOSED, READABLE, WRITABLE
 from stream_server.stream import Course, Stream
 from stream_server.transport import Home, Released
@@ -54,7 +56,9 @@ class DescriptorStream(Stream):
         self._framed = framed
         self._keep = keep
         self._held = held
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._fd)
+        connection = socket.socket(
+            socket.AF_INET, socket.SOCK_STREAM, 0, self._fd
+        )  # so named, it asks the kernel nothing
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         connection.detach()
         if self._rest:
@@ -150,13 +154,8 @@ class Resting:
     def farewell(self) -> None:
         """Say that nothing more comes, and close when the client has heard it."""
         self._leaving = True
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._fd)
-        try:
+        with suppress(OSError), borrowed(self._fd) as connection:  # the client was faster, which the poller reports
             connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the client was faster, which the poller reports
-        finally:
-            connection.detach()
         self._home.poller.replace(self._fd, self, READABLE | HALF_CLOSED)
         self._course.wheel.add(self, time.monotonic() + FAREWELL)
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from flagstream.logs import get_logger
 from stream_server.acceptor import Acceptor
+from stream_server.borrowed import borrowed
 from stream_server.descriptor_stream import Resting
 from stream_server.poller import Poller
 from stream_server.transport import Outbox, Transport
@@ -92,11 +93,9 @@ class Front:
 
     def give_back(self, fd: int, held: bytes) -> None:
         """Let HTTP have a connection again after its stream; `held` came behind the stream's request."""
-        try:
-            with socket.socket(fileno=os.dup(fd)) as twin:
-                peer = twin.getpeername()[:2]
-        except OSError:
-            peer = None  # it has gone meanwhile, which the transport will find
+        peer = None
+        with suppress(OSError), borrowed(fd) as connection:  # it has gone meanwhile, which the transport will find
+            peer = connection.getpeername()[:2]
         Transport(fd, self, peer).start_again(self._new_protocol(), held)
 
     def _make_room(self) -> bool:

@@ -10,9 +10,11 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
 from flagstream.logs import get_logger
+from stream_server.borrowed import borrowed
 from stream_server.poller import READABLE, WRITABLE, Poller
 
 __all__ = ["Home", "Outbox", "Released", "Transport"]
@@ -284,11 +286,8 @@ class Transport(asyncio.Transport):
 
     def _shut_down(self) -> None:
         self._eof = False
-        with socket.socket(fileno=os.dup(self._fd)) as twin:
-            try:
-                twin.shutdown(socket.SHUT_WR)
-            except OSError:
-                return  # the client was faster
+        with suppress(OSError), borrowed(self._fd) as connection:  # the client was faster
+            connection.shutdown(socket.SHUT_WR)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let another protocol have what comes."""

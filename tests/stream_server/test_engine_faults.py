@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import uvloop
 
 from tests.stream_server.connections import connected
@@ -20,5 +26,39 @@ def test_what_is_held_behind_a_stream_is_served_before_what_waits_in_the_kernel(
             await client.until(b"\r\n0\r\n\r\n")
             assert (await client.head()).startswith(b"HTTP/1.1 404 ")
             assert (await client.head()).split(b"HTTP/1.1 ")[1].startswith(b"200 ")
+
+    uvloop.run(ask())
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Take every descriptor that is left for the time of the block."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 8, limits[1]))
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_a_refusal_without_descriptors_is_said_and_leaves_the_answers_of_others_alone() -> None:
+    async def ask() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        async with running(settings_for()) as server, connected(server.url) as one, connected(server.url) as other:
+            other.send(b"GET /health/liv")
+            await until(lambda: len(server.server.server_state.connections) == 2, "the connections")
+            with no_descriptors():
+                one.send(b"\x00\r\n\r\n")
+                other.send(b"eness HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await one.rest()).startswith(b"HTTP/1.1 400 ")
+                assert (await other.head()).startswith(b"HTTP/1.1 200 ")
+        assert not faults
 
     uvloop.run(ask())
