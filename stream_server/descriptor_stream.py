@@ -19,13 +19,10 @@ from typing import Final
 
 from stream_server.borrowed import borrowed
 from stream_server.poller import GONE, HALF_CLOSED, READABLE, WRITABLE
-from stream_server.stream import Course, Stream
+from stream_server.stream import SEND_BUFFER, Course, Stream
 from stream_server.transport import Home, Released
 
 __all__ = ["KEEP_ALIVE", "DescriptorStream", "Resting"]
-
-SEND_BUFFER: Final = 16 * 1024
-"""Bytes that the kernel is asked to buffer for a client that does not read; Linux doubles it (socket(7))."""
 
 KEEP_ALIVE: Final = 75.0
 """Seconds that a connection waits for its next request after a stream."""

@@ -19,7 +19,10 @@ from stream_server.hub import Hub
 from stream_server.metrics import Metrics
 from stream_server.wheel import Wheel
 
-__all__ = ["Course", "Stream"]
+__all__ = ["SEND_BUFFER", "Course", "Stream"]
+
+SEND_BUFFER: Final = 16 * 1024
+"""Bytes that the kernel is asked to buffer for a client that does not read; Linux doubles it (socket(7))."""
 
 STUCK: Final = 5.0
 """Seconds after its end at which a stream whose client does not read is cut."""

@@ -6,15 +6,17 @@ The transport encrypts and buffers; it says when the client does not read, and f
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final
 
-from stream_server.stream import Course, Stream
+from stream_server.stream import SEND_BUFFER, Course, Stream
 
 __all__ = ["TransportStream"]
 
 WRITE_BUFFER: Final = 4096
-"""Bytes buffered in this process for a client that does not read, before it counts as paused."""
+"""Bytes buffered in this process for a client that does not read, before it counts as paused; under TLS the event
+loop has another 64 KiB of its own beneath."""
 
 HELD_AT_MOST: Final = 64 * 1024
 """Bytes kept of what arrives during the stream, before nothing more is read."""
@@ -46,6 +48,8 @@ class TransportStream(Stream, asyncio.Protocol):
         self._held = held
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        # Left alone, the kernel takes megabytes for a client that does not read.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         if transport.is_closing():
             self._cut("client")
         elif transport.get_write_buffer_size() <= WRITE_BUFFER:
