@@ -205,6 +205,13 @@ class Hub:
         if self._touched and not waiting:
             self._touch()
 
+    def withholds(self, key: str) -> bool:
+        """Tell whether `key` is killed: a frame that a stream on it has kept is then not sent, but offered again."""
+        if not self._controls.is_killed(key):
+            return False
+        self._channels[key].sent = 0  # the end of the kill switch has something to tell
+        return True
+
     async def end_all(self, *, clean: bool) -> None:
         """End every stream, a slice at a time."""
         streams = [stream for channel in self._channels.values() for stream in channel.streams]

@@ -165,8 +165,11 @@ class Stream(ABC):
         """Send what is due now that the client takes something again."""
         self._paused_since = 0.0
         frame, self._frame = self._frame, None
-        if frame is not None and not self._send(frame.chunk if self._framed else frame.block):
-            self._frame = frame
+        if frame is not None:
+            if self._course.hub.withholds(self._key):
+                self._version = frame.version - 1
+            elif not self._send(frame.chunk if self._framed else frame.block):
+                self._frame = frame
         if self._ended and not self._paused_since:
             self._finish()
 

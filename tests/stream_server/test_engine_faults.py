@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvloop
 
+from publisher.messages import version_of
+from stream_server.control import Controls
+from stream_server.stream import Stream
 from tests.stream_server.connections import connected
-from tests.stream_server.raw import running, settings_for, stream_path, until
+from tests.stream_server.raw import NUMBER, running, settings_for, stream_path, until
 
+VERSION = 1735229888760123
 REQUEST = f"GET {stream_path('abc')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
@@ -60,5 +65,41 @@ def test_a_refusal_without_descriptors_is_said_and_leaves_the_answers_of_others_
                 assert (await one.rest()).startswith(b"HTTP/1.1 400 ")
                 assert (await other.head()).startswith(b"HTTP/1.1 200 ")
         assert not faults
+
+    uvloop.run(ask())
+
+
+def test_slow_client_is_told_nothing_of_a_killed_environment_and_the_newest_afterwards() -> None:
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        async with running(settings_for()) as server:
+            hub = server.parts.hub
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                client.setblocking(False)
+                await loop.sock_connect(client, ("127.0.0.1", server.port))
+                await loop.sock_sendall(client, REQUEST)
+                await until(lambda: hub.open == 1, "the stream")
+
+                async def last_told() -> int:
+                    told = b""
+                    try:
+                        async with asyncio.timeout(0.5):
+                            while True:
+                                told = told[-200:] + await loop.sock_recv(client, 65536)
+                    except TimeoutError:
+                        return version_of(float(NUMBER.findall(told)[-1]))
+
+                [stream] = (member for members in server.parts.wheel._ticks.values() for member in members)
+                assert isinstance(stream, Stream)
+                kept = VERSION
+                while stream._frame is None:
+                    kept += 1_000_000
+                    hub.dispatch("abc", kept)
+                    await asyncio.sleep(0)
+                hub.control(Controls(killed=frozenset({"abc"})))
+                assert VERSION < await last_told() < kept
+                hub.control(Controls())
+                assert await last_told() == kept
 
     uvloop.run(ask())
