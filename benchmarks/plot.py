@@ -31,8 +31,11 @@ BARS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Which columns of a row become a chart each; a bar is a line of the table."""
 
-LINES: Final[Mapping[str, tuple[str, str]]] = {"soak": ("points", "p99_ms"), "churn": ("rss", "rss")}
-"""Which series over time becomes a chart, and which of its figures."""
+LINES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "soak": ("points", "p99_ms", "p99 ms from the announcement to the client"),
+    "churn": ("rss", "rss", "RSS in bytes"),
+}
+"""Which series over time becomes a chart, which of its figures, and what that is."""
 
 WIDTH: Final = 720
 LEFT: Final = 250
@@ -41,6 +44,10 @@ HEIGHT: Final = 260
 TOP: Final = 54
 STYLE: Final = "font-family: sans-serif; font-size: 13px; fill: #222"
 INK: Final = "#2f6f9f"
+PALE: Final = "#a9b8c4"
+"""What a server is compared with."""
+
+REFERENCES: Final = {"floor": "floor: a C loop", "nchan": "nchan (nginx)", "plain": "plain sse-starlette"}
 
 
 def bars(title: str, about: str, values: Sequence[tuple[str, float]]) -> str:
@@ -50,10 +57,11 @@ def bars(title: str, about: str, values: Sequence[tuple[str, float]]) -> str:
     for number, (name, value) in enumerate(values):
         y = TOP + number * ROW
         length = value / most * (WIDTH - LEFT - 80)
+        ink = PALE if name in REFERENCES else INK
         parts += [
-            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
-            f'<rect x="{LEFT}" y="{y}" width="{max(length, 1):.1f}" height="{ROW - 8}" fill="{INK}"/>',
-            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{value:.4g}</text>',
+            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(REFERENCES.get(name, name))}</text>',
+            f'<rect x="{LEFT}" y="{y}" width="{max(length, 1):.1f}" height="{ROW - 8}" fill="{ink}"/>',
+            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{value:.3g}</text>',
         ]
     return _svg(parts, TOP + 10 + len(values) * ROW)
 
@@ -107,9 +115,9 @@ def draw(row: str, run: Mapping[str, Any], folder: Path) -> list[Path]:
             name = row if column == BARS[row][0] else f"{row} {column}".replace(" ", "-")
             made.append(_written(folder / f"{name}.svg", bars(column, run["title"], values)))
     if row in LINES:
-        series, figure = LINES[row]
+        series, figure, what = LINES[row]
         points = [(float(point["s"]), float(point[figure])) for point in run["series"][series]]
-        made.append(_written(folder / f"{row}.svg", lines(figure, run["title"], points)))
+        made.append(_written(folder / f"{row}.svg", lines(what, run["title"], points)))
     return made
 
 
