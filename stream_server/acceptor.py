@@ -80,6 +80,13 @@ class Acceptor:
             self._paused.cancel()
             self._paused = None
 
+    def hurry(self) -> None:
+        """Keep no pace any more: the listening socket is to be closed, which resets who still waits."""
+        self._pace = 0.0
+        if self._paused is not None:
+            self._paused.cancel()
+            self._resume()
+
     def _accept(self) -> None:
         for _ in range(self._batch()):
             try:

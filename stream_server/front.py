@@ -81,6 +81,11 @@ class Front:
             acceptor.start(self._loop)
             self._acceptors.append(acceptor)
 
+    def hurry(self) -> None:
+        """Accept who waits, whatever the pace."""
+        for acceptor in self._acceptors:
+            acceptor.hurry()
+
     def stop_accepting(self) -> None:
         """Leave the listening sockets alone; they stay open."""
         for acceptor in self._acceptors:

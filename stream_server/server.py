@@ -125,6 +125,8 @@ class Server(uvicorn.Server):
             await self._last_stream(lambda: not self._silent())
         else:
             await self._last_stream(lambda: self._drain.noticed)
+            if self._front is not None:
+                self._front.hurry()
             await _settled(lambda: sum(waiting(listener) for listener in listeners))
             self._stop_accepting(listeners)
             await _settled(self._silent)

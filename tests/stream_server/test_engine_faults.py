@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import uvloop
 
@@ -101,5 +101,19 @@ def test_slow_client_is_told_nothing_of_a_killed_environment_and_the_newest_afte
                 assert VERSION < await last_told() < kept
                 hub.control(Controls())
                 assert await last_told() == kept
+
+    uvloop.run(ask())
+
+
+def test_drain_resets_nobody_who_waits_because_of_a_slow_pace() -> None:
+    async def ask() -> None:
+        slowly = settings_for(lifetime=2, edge=False, drain=1, accept_pace=2)
+        async with running(slowly) as server, AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(connected(server.url)) for _ in range(30)]
+            for client in clients:
+                client.send(REQUEST)
+            server.server.stop()
+            for client in clients:
+                await client.until(b"\r\n0\r\n\r\n")
 
     uvloop.run(ask())
