@@ -119,6 +119,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the drain, end what is left, close."""
         log.info("draining", streams=self._hub.open, seconds=self._drain.remaining())
+        # Who keeps its connection would have its next request reset when this process ends (RFC 9112, 9.6).
+        self.config.encoded_headers.append((b"connection", b"close"))
         listeners = sockets or []
         if self._drain.replaced:
             self._stop_accepting(listeners)  # who waits in the queue stays there: the supervisor's copy keeps it

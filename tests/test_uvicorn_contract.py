@@ -117,7 +117,10 @@ NEEDED: dict[str, dict[str, str]] = {
         "shutdown": "ends the application's lifespan",
         "startup": "begins the application's lifespan, and must take no socket where none is given",
     },
-    "config": {"ssl": "the TLS context of the front"},
+    "config": {
+        "encoded_headers": "go out with every answer, which `on_tick` sees to: a drain closes connections by them",
+        "ssl": "the TLS context of the front",
+    },
     "lifespan": {"state": "goes into new connections"},
 }
 
@@ -445,6 +448,9 @@ async def test_a_server_without_sockets_runs_the_application_and_keeps_the_date(
     assert await server.on_tick(0) is False
     [(name, _)] = server.server_state.default_headers
     assert name == b"date"
+    config.encoded_headers.append((b"connection", b"close"))
+    assert await server.on_tick(0) is False
+    assert (b"connection", b"close") in server.server_state.default_headers
     server.should_exit = True
     assert await server.on_tick(1) is True
     await server.shutdown(sockets=[])

@@ -14,11 +14,12 @@ import uvloop
 from publisher.messages import version_of
 from stream_server.control import Controls
 from stream_server.stream import Stream
-from tests.stream_server.connections import connected
+from tests.stream_server.connections import Socket, connected
 from tests.stream_server.raw import NUMBER, running, settings_for, stream_path, until
 
 VERSION = 1735229888760123
 REQUEST = f"GET {stream_path('abc')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+HEALTH = b"GET /health/liveness HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def test_what_is_held_behind_a_stream_is_served_before_what_waits_in_the_kernel() -> None:
@@ -115,5 +116,30 @@ def test_drain_resets_nobody_who_waits_because_of_a_slow_pace() -> None:
             server.server.stop()
             for client in clients:
                 await client.until(b"\r\n0\r\n\r\n")
+
+    uvloop.run(ask())
+
+
+def test_drain_says_on_every_answer_that_it_is_the_last_of_its_connection() -> None:
+    async def ask_until_told(client: Socket) -> None:
+        head = b""
+        while b"connection: close" not in head:
+            client.send(HEALTH)
+            head = await client.head()
+            await client.until(b"}")
+        assert await client.rest() == b""
+
+    async def ask() -> None:
+        settings = settings_for(lifetime=2, edge=False, drain=3)
+        async with running(settings) as server, connected(server.url) as client, connected(server.url) as listener:
+            asking = asyncio.create_task(ask_until_told(client))
+            listener.send(REQUEST)
+            assert b"connection: close" not in await listener.head()
+            server.server.stop()
+            await asking
+            await listener.until(b"\r\n0\r\n\r\n")
+            listener.send(REQUEST)
+            assert b"connection: close" in await listener.head()
+            assert (await listener.rest()).endswith(b"\r\n0\r\n\r\n")
 
     uvloop.run(ask())
