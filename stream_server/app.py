@@ -154,7 +154,7 @@ def create_app(
             parts.versions.close()
 
     streams = StreamRoute(
-        streams=Streams(Course(parts.hub, parts.wheel, parts.metrics, settings.heartbeat)),
+        streams=Streams(Course(parts.hub, parts.wheel, parts.metrics, parts.drain, settings.heartbeat)),
         hub=parts.hub,
         feed=parts.feed,
         lifetimes=parts.lifetimes,

@@ -115,10 +115,10 @@ class DescriptorStream(Stream):
     def _part(self) -> None:
         fd, self._fd = self._fd, -1
         rest = Resting(self._course, self._home, fd)
-        if not self._keep:
-            rest.farewell()
-        elif self._held:
+        if self._keep and self._held:
             self._home.give_back(fd, self._held)
+        elif not self._keep or (self._course.drain.draining and not rest.unread()):
+            rest.farewell()
         else:
             rest.wait()
 
@@ -158,7 +158,7 @@ class Resting:
 
     def on_event(self, events: int) -> None:
         """Let HTTP have what the client says; close when it has gone."""
-        if events & GONE or (events & HALF_CLOSED and not self._unread()):
+        if events & GONE or (events & HALF_CLOSED and not self.unread()):
             self.abort()
         elif not self._leaving:
             self._leave()
@@ -177,13 +177,14 @@ class Resting:
         self._home.poller.forget(self._fd)
         os.close(self._fd)
 
+    def unread(self) -> int:
+        """Return the bytes that have come and are not read."""
+        count: tuple[int] = COUNT.unpack(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(COUNT.size)))
+        return count[0]
+
     def _leave(self) -> None:
         self._home.resting.pop(self, None)
         self._course.wheel.discard(self)
-
-    def _unread(self) -> int:
-        count: tuple[int] = COUNT.unpack(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(COUNT.size)))
-        return count[0]
 
     def _read_away(self) -> bool:
         try:

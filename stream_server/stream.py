@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from stream_server.drain import Drain
 from stream_server.frames import HEARTBEAT, HEARTBEAT_CHUNK, LAST_CHUNK, Frame
 from stream_server.hub import Hub
 from stream_server.metrics import Metrics
@@ -41,12 +42,13 @@ LEFT: Final = 1 << 62
 class Course:
     """What the streams of a process have in common; `heartbeat` in seconds."""
 
-    __slots__ = ("heartbeat", "hub", "metrics", "wheel")
+    __slots__ = ("drain", "heartbeat", "hub", "metrics", "wheel")
 
-    def __init__(self, hub: Hub, wheel: Wheel, metrics: Metrics, heartbeat: float) -> None:
+    def __init__(self, hub: Hub, wheel: Wheel, metrics: Metrics, drain: Drain, heartbeat: float) -> None:
         self.hub = hub
         self.wheel = wheel
         self.metrics = metrics
+        self.drain = drain
         self.heartbeat = heartbeat
 
 

@@ -92,7 +92,7 @@ class TransportStream(Stream, asyncio.Protocol):
     def _part(self) -> None:
         transport, self._transport = self._transport, None
         assert transport is not None  # noqa: S101 - it has not been lost
-        if not self._keep:
+        if not self._keep or (self._course.drain.draining and not self._held):
             transport.close()
             return
         successor = self._new_protocol()

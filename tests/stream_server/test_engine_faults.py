@@ -14,7 +14,7 @@ import uvloop
 from publisher.messages import version_of
 from stream_server.control import Controls
 from stream_server.stream import Stream
-from tests.stream_server.connections import Socket, connected
+from tests.stream_server.connections import connected
 from tests.stream_server.raw import NUMBER, running, settings_for, stream_path, until
 
 VERSION = 1735229888760123
@@ -120,26 +120,29 @@ def test_drain_resets_nobody_who_waits_because_of_a_slow_pace() -> None:
     uvloop.run(ask())
 
 
-def test_drain_says_on_every_answer_that_it_is_the_last_of_its_connection() -> None:
-    async def ask_until_told(client: Socket) -> None:
-        head = b""
-        while b"connection: close" not in head:
-            client.send(HEALTH)
-            head = await client.head()
-            await client.until(b"}")
-        assert await client.rest() == b""
-
+def test_drain_closes_each_connection_with_the_last_answer_on_it() -> None:
     async def ask() -> None:
-        settings = settings_for(lifetime=2, edge=False, drain=3)
-        async with running(settings) as server, connected(server.url) as client, connected(server.url) as listener:
-            asking = asyncio.create_task(ask_until_told(client))
-            listener.send(REQUEST)
-            assert b"connection: close" not in await listener.head()
+        settings = settings_for(lifetime=2, edge=False, drain=4)
+        async with (
+            running(settings) as server,
+            connected(server.url) as client,
+            connected(server.url) as listener,
+            connected(server.url) as other,
+        ):
+            for one in (listener, other):
+                one.send(REQUEST)
+                assert b"connection: close" not in await one.head()
+            other.send(HEALTH)
             server.server.stop()
-            await asking
-            await listener.until(b"\r\n0\r\n\r\n")
-            listener.send(REQUEST)
-            assert b"connection: close" in await listener.head()
+            head = b""
+            while b"connection: close" not in head:
+                client.send(HEALTH)
+                head = await client.head()
+                await client.until(b"}")
+            assert await client.rest() == b""
             assert (await listener.rest()).endswith(b"\r\n0\r\n\r\n")
+            await other.until(b"\r\n0\r\n\r\n")
+            assert b"connection: close" in await other.head()
+            assert (await other.rest()).endswith(b"}")
 
     uvloop.run(ask())
