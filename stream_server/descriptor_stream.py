@@ -24,8 +24,9 @@ from stream_server.transport import Home, Released
 
 __all__ = ["KEEP_ALIVE", "DescriptorStream", "Resting"]
 
-KEEP_ALIVE: Final = 75.0
-"""Seconds that a connection waits for its next request after a stream."""
+KEEP_ALIVE: Final = 75
+"""Seconds that a connection waits for its next request: a proxy in front that keeps it longer would use one that is
+closing."""
 
 FAREWELL: Final = 1.0
 """Seconds in which a client can take the end of a connection that is to be closed; closing at once would reset it if

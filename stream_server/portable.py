@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 
 from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.types import Receive, Scope, Send
@@ -17,13 +16,10 @@ from starlette.types import Receive, Scope, Send
 from stream_server.frames import HEARTBEAT, Frame, encode_opening
 from stream_server.lifetimes import Life
 from stream_server.metrics import Metrics
-from stream_server.stream import Course
+from stream_server.stream import STUCK, Course
 from stream_server.wheel import Wheel
 
 __all__ = ["PortableStreams"]
-
-STUCK: Final = 5.0
-"""Seconds after its end at which a stream whose client does not read is cut."""
 
 # Our own drain decides when streams end; sse-starlette would end all of them with the first signal.
 AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call] # untyped there

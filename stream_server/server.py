@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from flagstream.logs import get_logger
 from stream_server.capacity import Capacity, open_files
 from stream_server.connection import Connection
+from stream_server.descriptor_stream import KEEP_ALIVE
 from stream_server.drain import Drain
 from stream_server.front import Front
 from stream_server.hub import Hub
@@ -32,9 +33,6 @@ log = get_logger(__name__)
 
 LOOK: Final = 0.02
 """Seconds between two looks at whether the stop can go on."""
-
-KEEP_ALIVE: Final = 75
-"""Seconds that an idle connection stays open: a proxy in front that keeps it longer would use one that is closing."""
 
 QUIET: Final = 10
 """Looks without a change after which the stop goes on all the same."""

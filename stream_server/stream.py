@@ -20,7 +20,7 @@ from stream_server.hub import Hub
 from stream_server.metrics import Metrics
 from stream_server.wheel import Wheel
 
-__all__ = ["SEND_BUFFER", "Course", "Stream"]
+__all__ = ["SEND_BUFFER", "STUCK", "Course", "Stream"]
 
 SEND_BUFFER: Final = 16 * 1024
 """Bytes that the kernel is asked to buffer for a client that does not read; Linux doubles it (socket(7))."""
