@@ -135,7 +135,7 @@ class Acceptor:
     def _resume(self) -> None:
         assert self._loop is not None  # noqa: S101 - it called
         self._paused = None
-        if self._is_full():
+        if self._is_full() and not self._make_room():
             self._pause(PAUSE)
         else:
             self._loop.add_reader(self._listener.fileno(), self._accept)

@@ -232,6 +232,20 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
             assert not front.resting
 
 
+async def test_connections_that_fall_idle_make_room_for_those_that_wait_already() -> None:
+    async with running(settings_for(lifetime=2)) as server, connected(server.url) as first:
+        first.send(REQUEST)
+        await first.until(b"retry: 2000\n\n")
+        [acceptor] = front_of(server)._acceptors
+        acceptor._ceiling = 3  # whatever is accepted from now on is one too many
+        async with connected(server.url) as last, connected(server.url) as waiting:
+            last.send(HEALTH)
+            assert (await last.head()).startswith(b"HTTP/1.1 200 ")
+            waiting.send(HEALTH)
+            assert (await waiting.head()).startswith(b"HTTP/1.1 200 ")
+            assert (await first.rest()).endswith(b"\r\n0\r\n\r\n"), "only after its stream"
+
+
 @pytest.mark.parametrize("epoll", [True, False])
 async def test_half_closed_client_gets_its_stream_and_the_answer_to_what_it_sent_behind(
     monkeypatch: pytest.MonkeyPatch, epoll: bool
