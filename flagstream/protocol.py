@@ -119,6 +119,15 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         return self.scheme != "https"  # TLS as asyncio has it knows no half-closed connection
 
+    def idle_since(self) -> float | None:
+        """Return when this connection fell idle, by the loop's clock; None while a request comes or is answered."""
+        timer, cycle = self.timeout_keep_alive_task, self._present()
+        if timer is None or self._heading or self._deaf or self.transport.is_closing():
+            return None
+        if cycle is None:
+            return timer.when() - self.silence
+        return timer.when() - self.timeout_keep_alive if cycle.response_complete else None
+
     def on_message_begin(self) -> None:
         """Begin a request, unless the one before is still being answered: the parser was fed beyond its end."""
         cycle = self._present()

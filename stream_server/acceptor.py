@@ -101,7 +101,11 @@ class Acceptor:
             self._allowed -= 1
             connection.settimeout(0)
             last = connection.fileno() >= self._ceiling
-            self._take(connection, peer)
+            try:
+                self._take(connection, peer)
+            except OSError as error:  # of epoll, which has a limit of its own
+                self._out_of_descriptors(error.strerror or str(error))
+                return
             if last:
                 self._out_of_descriptors(NEAR_THE_LIMIT)
                 return

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -36,11 +36,15 @@ PROBES: Final = 3
 
 
 class Front:
-    """The connections of one process; `new_protocol` makes what speaks HTTP on one of them."""
+    """The connections of one process.
+
+    `new_protocol` makes what speaks HTTP on one of them, `idle` tells on which of these nothing is asked.
+    """
 
     def __init__(
         self,
         new_protocol: Callable[[], asyncio.Protocol],
+        idle: Callable[[], Iterable[asyncio.Transport]],
         *,
         encryption: ssl.SSLContext | None,
         ceiling: int,
@@ -48,6 +52,7 @@ class Front:
         peer_timeout: float,
     ) -> None:
         self._new_protocol = new_protocol
+        self._idle = idle
         self._encryption = encryption
         self._ceiling = ceiling
         self._accept_pace = accept_pace
@@ -104,11 +109,14 @@ class Front:
         Transport(fd, self, peer).start_again(self._new_protocol(), held)
 
     def _make_room(self) -> bool:
-        """Close the connections that have waited longest for a request after their stream."""
+        """Close connections on which nothing is asked: first those that have waited longest after their stream."""
         oldest = list(itertools.islice(self.resting, ROOM))
         for connection in oldest:
             connection.abort()
-        return bool(oldest)
+        others = list(itertools.islice(self._idle(), ROOM - len(oldest)))
+        for transport in others:
+            transport.close()
+        return bool(oldest or others)
 
     def _take(self, connection: socket.socket, peer: Any) -> None:
         Transport(connection.detach(), self, peer[:2]).start(self._new_protocol())

@@ -9,9 +9,14 @@ from __future__ import annotations
 import asyncio
 import select
 import sys
+from contextlib import suppress
 from typing import Final, Protocol
 
+from flagstream.logs import get_logger
+
 __all__ = ["GONE", "HALF_CLOSED", "READABLE", "WRITABLE", "Handler", "Poller", "is_available"]
+
+log = get_logger(__name__)
 
 READABLE: Final = getattr(select, "EPOLLIN", 0x001)
 WRITABLE: Final = getattr(select, "EPOLLOUT", 0x004)
@@ -34,7 +39,7 @@ class Handler(Protocol):
     """What stands behind a descriptor."""
 
     def on_event(self, events: int) -> None:
-        """Take what epoll reports of the descriptor; must not raise."""
+        """Take what epoll reports of the descriptor; one that raises is aborted."""
 
     def abort(self) -> None:
         """Close the descriptor now."""
@@ -96,5 +101,18 @@ class Poller:
         handlers = self._handlers
         for fd, events in self._epoll.poll(0, BATCH):
             handler = handlers[fd]
-            if handler is not None:  # a handler before it in this batch may have closed it
+            if handler is None:
+                continue  # a handler before it in this batch has closed it
+            try:
                 handler.on_event(events)
+            except Exception:
+                # Whatever one client made its connection stumble over is the end of that connection alone.
+                log.exception("a connection failed")
+                self._give_up(fd, handler)
+
+    def _give_up(self, fd: int, handler: Handler) -> None:
+        with suppress(Exception):
+            handler.abort()
+        if self._handlers[fd] is handler:  # it could not even do that, and its events would come for ever
+            with suppress(OSError):
+                self.forget(fd)

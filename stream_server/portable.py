@@ -1,7 +1,7 @@
 """One stream over any ASGI server, by sse-starlette's `EventSourceResponse`.
 
 What is kept for a slow client is one frame, the newest: the server's own write buffer is full or it is not, and what
-comes meanwhile replaces what has not been written.
+comes meanwhile replaces what has not been written. A client that never reads is cut when the server lets go of a write.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from stream_server.frames import HEARTBEAT, Frame, encode_opening
 from stream_server.lifetimes import Life
-from stream_server.metrics import Metrics
 from stream_server.stream import STUCK, Course
-from stream_server.wheel import Wheel
 
 __all__ = ["PortableStreams"]
 
@@ -35,25 +33,27 @@ class _Stream:
     __slots__ = (
         "__weakref__",
         "_beat",
+        "_course",
         "_ended",
         "_ends_at",
         "_frame",
-        "_heartbeat",
-        "_metrics",
+        "_key",
+        "_severed",
         "_version",
         "_waiter",
         "reason",
         "tick",
     )
 
-    def __init__(self, heartbeat: float, metrics: Metrics) -> None:
-        self._heartbeat = heartbeat
-        self._metrics = metrics
+    def __init__(self, course: Course, key: str) -> None:
+        self._course = course
+        self._key = key
         self._version = 0
         self._ends_at = 0.0
         self._frame: Frame | None = None
         self._beat = False
         self._ended = False
+        self._severed = False
         self._waiter: asyncio.Future[None] | None = None
         self.reason = "client"
         self.tick = 0
@@ -63,7 +63,7 @@ class _Stream:
         if frame.version <= self._version:
             return
         if self._frame is not None:
-            self._metrics.conflated.inc()
+            self._course.metrics.conflated.inc()
         self._frame = frame
         self._version = frame.version
         self._wake()
@@ -88,27 +88,30 @@ class _Stream:
             self._wake()
             return self._ends_at + STUCK
         self.beat()
-        return min(now + self._heartbeat, self._ends_at)
+        return min(now + self._course.heartbeat, self._ends_at)
 
     def beat(self) -> None:
         """Send a heartbeat as soon as the client takes it."""
         self._beat = True
         self._wake()
 
-    async def blocks(self, newest: Frame | None, life: Life, wheel: Wheel) -> AsyncIterator[bytes]:
+    async def blocks(self, newest: Frame | None, life: Life) -> AsyncIterator[bytes]:
         """Yield the blocks of the stream, each one write, from the header write on."""
         began = time.monotonic()
         self._ends_at = began + life.seconds
-        wheel.add(self, min(began + self._heartbeat, self._ends_at))
+        self._course.wheel.add(self, min(began + self._course.heartbeat, self._ends_at))
         if newest is not None:
             self._version = max(self._version, newest.version)
         yield encode_opening(newest, life.retry)
         while True:
-            if self._frame is not None:
-                block = self._frame.block
-                self._frame = None
+            frame, self._frame = self._frame, None
+            if self._severed:
+                raise CutError("the stream is ended without its final chunk")
+            if frame is not None and self._course.hub.withholds(self._key):
+                self._version = frame.version - 1
+            elif frame is not None:
                 self._beat = False
-                yield block
+                yield frame.block
             elif self._ended:
                 return
             elif self._beat:
@@ -124,8 +127,8 @@ class _Stream:
             self._waiter.set_result(None)
 
     def _cut(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(CutError("the stream is ended without its final chunk"))
+        self._severed = True
+        self._wake()
 
 
 class PortableStreams:
@@ -147,9 +150,9 @@ class PortableStreams:
     ) -> None:
         """Answer one GET with a stream of `key` that lives for `life`; returns when it has ended."""
         course = self._course
-        stream = _Stream(course.heartbeat, course.metrics)
+        stream = _Stream(course, key)
         newest = course.hub.subscribe(key, stream)
-        response = EventSourceResponse(stream.blocks(newest, life, course.wheel), ping=0, sep="\n")
+        response = EventSourceResponse(stream.blocks(newest, life), ping=0, sep="\n")
         response.raw_headers = headers  # these and no others: bytes are the same on every path
         try:
             await response(scope, receive, send)

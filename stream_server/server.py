@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
@@ -33,6 +33,9 @@ log = get_logger(__name__)
 
 LOOK: Final = 0.02
 """Seconds between two looks at whether the stop can go on."""
+
+IDLE: Final = 1.0
+"""Seconds without a request after which a connection may be closed where descriptors run out."""
 
 QUIET: Final = 10
 """Looks without a change after which the stop goes on all the same."""
@@ -100,6 +103,7 @@ class Server(uvicorn.Server):
     def _open_front(self, sockets: list[socket.socket]) -> None:
         self._front = Front(
             self._new_connection,
+            self._idle,
             encryption=self.config.ssl,
             ceiling=Capacity.within(open_files()).ceiling,
             accept_pace=self._settings.accept_pace,
@@ -109,6 +113,14 @@ class Server(uvicorn.Server):
 
     def _new_connection(self) -> Connection:
         return Connection(self.config, self.server_state, self.lifespan.state)
+
+    def _idle(self) -> Iterator[asyncio.Transport]:
+        """Yield the connections that could be missed: long enough without a request not to be on their way to one."""
+        before = asyncio.get_running_loop().time() - IDLE
+        for connection in self.server_state.connections:
+            since = connection.idle_since() if isinstance(connection, Connection) else None
+            if since is not None and since < before:
+                yield connection.transport
 
     def _supervisor_gone(self) -> None:
         self.stop()

@@ -15,6 +15,7 @@ from publisher.messages import is_key
 from stream_server.addresses import network_fault
 from stream_server.budget import bytes_for, events_that_fit
 from stream_server.capacity import Capacity, reachable_files
+from stream_server.certificate import certificate_fault
 
 __all__ = ["StreamServerSettings"]
 
@@ -26,6 +27,8 @@ SHORTEST_STREAM = 2.0
 
 FEWEST_EVENTS = 4
 """Events that a stream has room for at least, also where no `min_interval` says how many there may be."""
+
+SLOWEST_PACE = 0.1
 
 DRAIN_MARGIN = 5.0
 """Seconds that a drain is longer than a lifetime, so that every stream reaches its own end."""
@@ -134,11 +137,21 @@ class StreamServerSettings(ProgramSettings):
                 f"streams_per_address = {self.streams_per_address}: must be 0 with edge = true: one stream serves "
                 "everybody behind the CDN, and would be charged to, or refused because of, whoever came first"
             )
+        if 0 < self.accept_pace < SLOWEST_PACE:
+            yield f"accept_pace = {self.accept_pace:g}: must be 0 for any, or at least {SLOWEST_PACE:g} a second"
+        yield from self._tls_rules()
+
+    def _tls_rules(self) -> Iterator[str]:
         if bool(self.tls_certificate) != bool(self.tls_key):
             yield "tls_certificate and tls_key: give both, or none of them to serve plain HTTP"
-        for name, path in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):
-            if path and not Path(path).is_file():
-                yield f"{name}: there is no file {path}"
+            return
+        files = {"tls_certificate": self.tls_certificate, "tls_key": self.tls_key}
+        missing = [
+            f"{name}: there is no file {path}" for name, path in files.items() if path and not Path(path).is_file()
+        ]
+        yield from missing
+        if self.tls_certificate and not missing and (fault := certificate_fault(*files.values())):
+            yield f"tls_certificate and tls_key: {fault}"
 
     def _place_rules(self) -> Iterator[str]:
         if self.control_key and not is_key(self.control_key):

@@ -13,13 +13,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
-from flagstream.logs import get_logger
 from stream_server.borrowed import borrowed
 from stream_server.poller import READABLE, WRITABLE, Poller
 
 __all__ = ["Home", "Outbox", "Released", "Transport"]
-
-log = get_logger(__name__)
 
 READ_SIZE: Final = 64 * 1024
 HIGH_WATER: Final = 64 * 1024
@@ -107,11 +104,15 @@ class Transport(asyncio.Transport):
         self._low = HIGH_WATER // 4
 
     def start(self, protocol: asyncio.Protocol) -> None:
-        """Begin to read for `protocol`."""
+        """Begin to read for `protocol`; raises OSError, the descriptor closed, where the poller takes no more."""
+        try:
+            self._home.poller.add(self._fd, self, READABLE)
+        except OSError:
+            os.close(self._fd)
+            raise
+        self._watched = READABLE
         self._protocol = protocol
         protocol.connection_made(self)
-        self._watched = READABLE
-        self._home.poller.add(self._fd, self, READABLE)
 
     def start_again(self, protocol: asyncio.Protocol, held: bytes) -> None:
         """Begin to read on a descriptor that the poller knows already, behind the `held` bytes that came from it."""
@@ -149,12 +150,7 @@ class Transport(asyncio.Transport):
             if not self._reading:
                 self._fail(ConnectionResetError("the client has gone"))
                 return
-            try:
-                self._read()
-            except Exception:
-                # Whatever a client made the protocol stumble over is the end of this client alone.
-                log.exception("a connection failed")
-                self.abort()
+            self._read()
 
     def _read(self) -> None:
         protocol = self._protocol

@@ -44,6 +44,9 @@ SHARED_FOR_A_SECOND: Final = b"public, max-age=0, s-maxage=1"
 PASSED: Final = b"private, no-cache"
 NOBODY: Final = b"private, no-store"
 
+PART: Final = 64 * 1024
+"""Bytes of a document that are written at a time."""
+
 _VARY: Final = (b"vary", b"X-Environment-Key")
 
 
@@ -105,7 +108,12 @@ async def send_rendered(
         await send({"type": "http.response.body", "body": b""})
         return
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": rendered.body})
+    # In parts: between them the server waits for a client that reads slowly, of whom it would else hold the whole.
+    body = rendered.body
+    last = max(len(body) - 1, 0) // PART * PART
+    for begin in range(0, last, PART):
+        await send({"type": "http.response.body", "body": body[begin : begin + PART], "more_body": True})
+    await send({"type": "http.response.body", "body": body[last:]})
 
 
 def _matches(if_none_match: bytes, etag: bytes) -> bool:

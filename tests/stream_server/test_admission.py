@@ -327,6 +327,7 @@ def test_a_connection_without_an_address_has_no_limit() -> None:
         ),
         ({"max_streams": -1}, "--max-streams: -1 is refused; it should be greater than or equal to 0"),
         ({"accept_pace": -0.5}, "--accept-pace: -0.5 is refused; it should be greater than or equal to 0"),
+        ({"accept_pace": 1e-9}, "accept_pace = 1e-09: must be 0 for any, or at least 0.1 a second"),
         (
             {"streams_per_address": 5, "edge": True},
             (

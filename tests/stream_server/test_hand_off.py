@@ -6,8 +6,8 @@ import asyncio
 import gc
 import socket
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -232,7 +232,46 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
             assert not front.resting
 
 
-async def test_connections_that_fall_idle_make_room_for_those_that_wait_already() -> None:
+async def test_idle_http_connections_make_room_but_not_those_that_are_served_or_have_just_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream_server.server.IDLE", 0.3)
+    async with (
+        running(settings_for()) as server,
+        connected(server.url) as silent,
+        connected(server.url) as answered,
+        connected(server.url) as asking,
+        open_stream_of(server) as stream,
+    ):
+        answered.send(HEALTH)
+        await answered.until(b"}")
+        asking.send(b"GET /health/liveness HTTP/1.1\r\nHost:")
+        await asyncio.sleep(0.4)
+        async with connected(server.url) as fresh:
+            [acceptor] = front_of(server)._acceptors
+            acceptor._ceiling = 3  # whatever is accepted from now on is one too many
+            async with connected(server.url) as late:
+                late.send(HEALTH)
+                await late.until(b"}")
+                assert await silent.rest() == b""
+                assert await answered.rest() == b""
+                for client, rest in ((asking, b" x\r\n\r\n"), (fresh, HEALTH)):
+                    client.send(rest)
+                    assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+                server.parts.hub.dispatch("abc", VERSION)
+                await stream.until(VERSION)
+
+
+@asynccontextmanager
+async def open_stream_of(server: Running) -> AsyncIterator[Answer]:
+    async with await open_stream(server.url) as stream:
+        yield stream
+
+
+async def test_connections_that_fall_idle_make_room_for_those_that_wait_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream_server.server.IDLE", 60)  # the one that was answered is not to be closed instead
     async with running(settings_for(lifetime=2)) as server, connected(server.url) as first:
         first.send(REQUEST)
         await first.until(b"retry: 2000\n\n")

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from flagstream.settings import SettingsError
 from publisher.messages import version_of
+from stream_server.certificate import ENCRYPTED, NO_PAIR, NO_PEM
 from tests.servers import missing
 from tests.stream_server.connections import Socket
 from tests.stream_server.raw import NUMBER, Running, running, settings_for, stream_path, until
@@ -137,3 +139,37 @@ def test_client_that_does_not_read_costs_a_bounded_buffer_and_then_gets_the_newe
                 found = version_of(float(number[1]))
 
     uvloop.run(ask())
+
+
+def keys(folder: Path) -> dict[str, str]:
+    """Return files that cannot be used with the certificate of `folder`, by what is wrong with them."""
+
+    def made(command: str, name: str) -> str:
+        subprocess.run([*command.split(), "-out", name], cwd=folder, check=True, capture_output=True)
+        return str(folder / name)
+
+    (folder / "empty").write_text("")
+    return {
+        "another": made("openssl ecparam -genkey -name prime256v1", "another"),
+        "encrypted": made("openssl ec -in key -aes128 -passout pass:secret", "encrypted"),
+        "empty": str(folder / "empty"),
+    }
+
+
+def test_a_certificate_that_cannot_be_used_is_a_fault_of_the_settings(certificate: Path) -> None:
+    files = keys(certificate.parent)
+    good, key = str(certificate.parent / "certificate"), str(certificate.parent / "key")
+    assert settings_for(tls_certificate=good, tls_key=key).tls_key == key
+    for wrong, fault in (
+        ((good, files["another"]), NO_PAIR),
+        ((good, files["encrypted"]), ENCRYPTED),
+        ((good, files["empty"]), NO_PEM),
+        ((key, good), NO_PEM),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            settings_for(tls_certificate=wrong[0], tls_key=wrong[1])
+        assert caught.value.faults == [f"tls_certificate and tls_key: {fault}"]
+    with pytest.raises(SettingsError, match="give both, or none"):
+        settings_for(tls_certificate=good)
+    with pytest.raises(SettingsError, match="tls_key: there is no file"):
+        settings_for(tls_certificate=good, tls_key=key + "x")

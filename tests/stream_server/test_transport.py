@@ -78,7 +78,7 @@ async def serving() -> AsyncIterator[Serving]:
     [listener] = bind("127.0.0.1", 0, 1)
     server = Serving()
     server.url = url_of(listener)
-    front = Front(server.new, encryption=None, ceiling=1 << 20, accept_pace=0, peer_timeout=60)
+    front = Front(server.new, lambda: (), encryption=None, ceiling=1 << 20, accept_pace=0, peer_timeout=60)
     front.open([listener])
     try:
         yield server
