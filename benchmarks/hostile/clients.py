@@ -69,6 +69,23 @@ def drips(client: Client) -> None:
     client.read_to_the_end()
 
 
+def asks_across_the_end(client: Client) -> None:
+    """Send the next requests in two parts, the first during the stream, the second about its end."""
+    next_ones = (UNKNOWN, HEALTH, LAST_STREAM)
+    client.asks += [STREAM, *next_ones]
+    requests = b"".join(ask.request for ask in next_ones)
+    cut = client.chance.randrange(1, len(requests))
+    client.say(STREAM.request + requests[:cut])
+    if client.chance.random() < 0.5:
+        client.read_until(END)
+    else:
+        client.attentive = False
+        time.sleep(LIFETIME)
+        client.pause(0.1)
+    client.say(requests[cut:])
+    client.read_to_the_end()
+
+
 def reads_slowly(client: Client) -> None:
     """Take a few bytes at a time, then remember to read."""
     client.attentive = False
@@ -201,6 +218,7 @@ BEHAVIOURS: Final[dict[Behaviour, int]] = {
     asks_again: 0,
     pipelines: 0,
     drips: 0,
+    asks_across_the_end: 0,
     reads_slowly: SMALL_BUFFER,
     wakes_up: SMALL_BUFFER,
     never_reads: SMALL_BUFFER,

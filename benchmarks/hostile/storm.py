@@ -139,7 +139,11 @@ async def _run(storm: Storm, certificate: Path | None) -> Outcome:
             outcome = await _let_loose(storm, Place(server.port, encryption, published))
             outcome.faults += await left_behind(server, before)
             outcome.published = published.count
-            outcome.conflated = int(server.parts.metrics.conflated._value.get())  # noqa: SLF001 - it has no reader
+            metrics = server.parts.metrics
+            outcome.conflated = int(metrics.conflated._value.get())  # noqa: SLF001 - it has no reader
+            # Whoever is slow here reads again or leaves before that: such a stream was forgotten when its client left.
+            if stuck := int(metrics.streams_ended.labels("stuck")._value.get()):  # noqa: SLF001 - the same
+                outcome.faults.append(f"left behind until they were stuck: {stuck} streams")
     outcome.faults += complaints
     return outcome
 
