@@ -10,7 +10,11 @@ import asyncio
 import time
 from typing import Final, Protocol
 
+from flagstream.logs import get_logger
+
 __all__ = ["Member", "Wheel"]
+
+log = get_logger(__name__)
 
 SLICE: Final = 256
 """Members called before everything else gets a turn of the loop."""
@@ -44,8 +48,11 @@ class Wheel:
     def discard(self, member: Member) -> None:
         """Forget `member`, if it is here."""
         waiting = self._ticks.get(member.tick)
-        if waiting is not None:
-            waiting.discard(member)
+        if waiting is None:
+            return
+        waiting.discard(member)
+        if not waiting:  # a set keeps the room that it once needed, here until its tick has come
+            del self._ticks[member.tick]
 
     async def run(self) -> None:
         """Turn for ever; slow turns are made up for."""
@@ -61,7 +68,12 @@ class Wheel:
         called = 0
         while waiting:  # a member may leave or join during a turn of the loop
             member = waiting.pop()
-            again = member.due(time.monotonic())
+            try:
+                again = member.due(time.monotonic())
+            except Exception:
+                # A fault in one stream must not stop the time of all others.
+                log.exception("a member of the timing wheel failed")
+                again = None
             if again is not None:
                 self.add(member, again)
             called += 1

@@ -82,3 +82,28 @@ async def test_many_at_once_leave_the_loop_its_turns(wheel: Wheel) -> None:
             called = sum(bool(waiter.called) for waiter in waiters)
             partly = partly or 0 < called < len(waiters)
     assert partly
+
+
+async def test_one_that_fails_stops_the_time_of_nobody_else(wheel: Wheel, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Waiter):
+        def due(self, now: float) -> float | None:
+            super().due(now)
+            raise ValueError("a fault of ours")
+
+    failing, other = Failing(), Waiter(again=3, every=0.02)
+    wheel.add(failing, time.monotonic())
+    wheel.add(other, time.monotonic())
+    await asyncio.wait_for(other.done.wait(), 5)
+    assert len(failing.called) == 1
+    assert sum(record.exc_info is not None for record in caplog.records) <= 1
+
+
+async def test_nothing_is_kept_for_those_who_have_left() -> None:
+    wheel = Wheel()
+    waiters = [Waiter() for _ in range(1000)]
+    for number, waiter in enumerate(waiters):
+        wheel.add(waiter, time.monotonic() + number)
+    for waiter in waiters:
+        wheel.discard(waiter)
+        wheel.discard(waiter)
+    assert not wheel._ticks
