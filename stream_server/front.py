@@ -31,6 +31,7 @@ HANDSHAKE: Final = 10.0
 ROOM: Final = 64
 """Idle connections closed at a time when descriptors run out."""
 
+
 class Front:
     """The connections of one process.
 
