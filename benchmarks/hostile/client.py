@@ -24,7 +24,6 @@ class Client:
     """One connection; `asks` is what it has asked for, `got` what came, and `fault` what should not have happened.
 
     `stays` is set where it reads to the end, so that all answers must have come, or the first `at_least` of them.
-    `attentive` is set where it has read all along, so that it can have missed nothing.
     """
 
     def __init__(self, port: int, chance: random.Random, encryption: ssl.SSLContext | None, buffer: int) -> None:
@@ -32,7 +31,6 @@ class Client:
         self.asks: list[Ask] = []
         self.got = b""
         self.stays = False
-        self.attentive = True
         self.at_least: int | None = None
         self.began = time.monotonic()
         """A moment before the first request."""
@@ -55,7 +53,6 @@ class Client:
 
     def drip(self, *asks: Ask) -> None:
         """Ask in pieces of any size, with pauses; nothing is read meanwhile."""
-        self.attentive = False
         self.asks += asks
         left = b"".join(ask.request for ask in asks)
         while left:
@@ -80,9 +77,9 @@ class Client:
         return part
 
     def read_until(self, end: bytes) -> None:
-        """Read until what came ends with `end`, or to the end."""
+        """Read until `end` has come, which more may have followed, or to the end."""
         last = b""
-        while not last.endswith(end) and (part := self.read()):
+        while end not in last and (part := self.read()):
             last = last[-len(end) :] + part
 
     def read_to_the_end(self) -> None:

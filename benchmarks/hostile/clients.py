@@ -79,7 +79,6 @@ def asks_across_the_end(client: Client) -> None:
     if client.chance.random() < 0.5:
         client.read_until(END)
     else:
-        client.attentive = False
         time.sleep(LIFETIME)
         client.pause(0.1)
     client.say(requests[cut:])
@@ -88,7 +87,6 @@ def asks_across_the_end(client: Client) -> None:
 
 def reads_slowly(client: Client) -> None:
     """Take a few bytes at a time, then remember to read."""
-    client.attentive = False
     client.ask(STREAM, LAST_STREAM)
     fast = time.monotonic() + SLOWLY
     while time.monotonic() < fast and client.read(client.chance.randint(1, 1000)):
@@ -98,7 +96,6 @@ def reads_slowly(client: Client) -> None:
 
 def wakes_up(client: Client) -> None:
     """Read nothing for some seconds, then everything."""
-    client.attentive = False
     client.ask(STREAM, LAST_STREAM)
     client.pause(SLOWLY)
     client.read_to_the_end()

@@ -134,13 +134,14 @@ async def _run(storm: Storm, certificate: Path | None) -> Outcome:
     encryption = ssl.create_default_context(cafile=certificate) if certificate else None
     with complaints_of() as complaints:
         async with running(settings) as server:
-            published = Published(server.parts.hub)
+            metrics = server.parts.metrics
+            conflated = metrics.conflated._value.get  # noqa: SLF001 - it has no reader
+            published = Published(server.parts.hub, conflated)
             before = counts(server)
             outcome = await _let_loose(storm, Place(server.port, encryption, published))
             outcome.faults += await left_behind(server, before)
             outcome.published = published.count
-            metrics = server.parts.metrics
-            outcome.conflated = int(metrics.conflated._value.get())  # noqa: SLF001 - it has no reader
+            outcome.conflated = int(conflated())
             # Whoever is slow here reads again or leaves before that: such a stream was forgotten when its client left.
             if stuck := int(metrics.streams_ended.labels("stuck")._value.get()):  # noqa: SLF001 - the same
                 outcome.faults.append(f"left behind until they were stuck: {stuck} streams")
