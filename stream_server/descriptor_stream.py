@@ -116,9 +116,10 @@ class DescriptorStream(Stream):
     def _part(self) -> None:
         fd, self._fd = self._fd, -1
         rest = Resting(self._course, self._home, fd)
-        if self._keep and self._held:
+        if self._keep and (self._held or rest.unread()):
+            # At once: a server that is about to stop must see that there is something to answer.
             self._home.give_back(fd, self._held)
-        elif not self._keep or (self._course.drain.draining and not rest.unread()):
+        elif not self._keep or self._course.drain.draining:
             rest.farewell()
         else:
             rest.wait()
