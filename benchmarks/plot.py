@@ -38,7 +38,7 @@ LINES: Final[Mapping[str, tuple[str, str, str]]] = {
 """Which series over time becomes a chart, which of its figures, and what that is."""
 
 WIDTH: Final = 720
-LEFT: Final = 250
+LEFT: Final = 290
 ROW: Final = 26
 HEIGHT: Final = 260
 TOP: Final = 54
