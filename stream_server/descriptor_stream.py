@@ -54,9 +54,8 @@ class DescriptorStream(Stream):
         self._framed = framed
         self._keep = keep
         self._held = held
-        connection = socket.socket(
-            socket.AF_INET, socket.SOCK_STREAM, 0, self._fd
-        )  # so named, it asks the kernel nothing
+        # So named, it asks the kernel nothing.
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._fd)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         connection.detach()
         if self._rest:

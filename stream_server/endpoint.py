@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match, NoMatchFound
@@ -21,29 +20,13 @@ from stream_server import cors
 from stream_server.admission import NO_KEY, Admission
 from stream_server.feed import Feed
 from stream_server.hub import Hub
-from stream_server.lifetimes import Headers, Life, Lifetimes
+from stream_server.lifetimes import Headers, Lifetimes
+from stream_server.streams import Streams
 
 __all__ = ["StreamRoute"]
 
 PATH: Final = re.compile(r"//?sse/(?:environments/)?(.*)/stream/?", re.DOTALL)
 """The path and the aliases met in the wild: a doubled first slash, no ``environments``, a trailing slash."""
-
-
-class Streams(Protocol):
-    """Opens streams."""
-
-    async def serve(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        key: str,
-        life: Life,
-        headers: Headers,
-        on_end: Callable[[], None] | None,
-    ) -> None:
-        """Answer one GET with a stream of `key`; `on_end` is called once when that stream has left."""
 
 
 class StreamRoute(BaseRoute):
@@ -103,7 +86,6 @@ class StreamRoute(BaseRoute):
                 send,
                 key=NO_KEY if place.refused else key,
                 life=life,
-                headers=life.headers,
                 on_end=place.leave,
             )
 

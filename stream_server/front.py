@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from flagstream.logs import get_logger
 from stream_server.acceptor import Acceptor
 from stream_server.borrowed import borrowed
 from stream_server.descriptor_stream import Resting
@@ -22,11 +21,8 @@ from stream_server.transport import Outbox, Transport
 
 __all__ = ["Front"]
 
-log = get_logger(__name__)
-
 HANDSHAKE: Final = 10.0
 """Seconds that a TLS handshake may take."""
-
 
 ROOM: Final = 64
 """Idle connections closed at a time when descriptors run out."""

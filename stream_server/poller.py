@@ -51,12 +51,11 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: list[Handler | None] = []
-        self._watching = 0
 
     @property
     def watching(self) -> int:
         """Descriptors in the table."""
-        return self._watching
+        return sum(handler is not None for handler in self._handlers)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let `loop` call the handlers from now on."""
@@ -74,7 +73,6 @@ class Poller:
             handlers.extend([None] * (fd + 1 - len(handlers)))
         self._epoll.register(fd, events)
         handlers[fd] = handler
-        self._watching += 1
 
     def replace(self, fd: int, handler: Handler, events: int) -> None:
         """Let another handler have `fd`, and watch it for other events."""
@@ -88,7 +86,6 @@ class Poller:
     def forget(self, fd: int) -> None:
         """Take `fd` out; call it before closing the descriptor, whose number may be given again at once."""
         self._handlers[fd] = None
-        self._watching -= 1
         self._epoll.unregister(fd)
 
     def close_all(self) -> None:

@@ -145,7 +145,6 @@ class PortableStreams:
         *,
         key: str,
         life: Life,
-        headers: list[tuple[bytes, bytes]],
         on_end: Callable[[], None] | None,
     ) -> None:
         """Answer one GET with a stream of `key` that lives for `life`; returns when it has ended."""
@@ -153,7 +152,7 @@ class PortableStreams:
         stream = _Stream(course, key)
         newest = course.hub.subscribe(key, stream)
         response = EventSourceResponse(stream.blocks(newest, life), ping=0, sep="\n")
-        response.raw_headers = headers  # these and no others: bytes are the same on every path
+        response.raw_headers = life.headers  # these and no others: bytes are the same on every path
         try:
             await response(scope, receive, send)
         finally:

@@ -17,8 +17,6 @@ __all__ = ["HAND_OFF", "HandOff", "HandedOff", "Streams"]
 HAND_OFF: Final = "flagstream.hand_off"
 """ASGI extension: the connection of a request, where the server lets the application have it."""
 
-Headers = list[tuple[bytes, bytes]]
-
 
 class HandedOff(Protocol):
     """A stream on its way from HTTP to a connection of its own."""
@@ -61,7 +59,6 @@ class Streams:
         *,
         key: str,
         life: Life,
-        headers: Headers,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         """Answer one GET with a stream of `key` that lives for `life`; `on_end` is called once when it has ended.
@@ -70,13 +67,13 @@ class Streams:
         """
         connection: HandOff | None = (scope.get("extensions") or {}).get(HAND_OFF)
         if connection is None:
-            await self._portable.serve(scope, receive, send, key=key, life=life, headers=headers, on_end=on_end)
+            await self._portable.serve(scope, receive, send, key=key, life=life, on_end=on_end)
             return
         stream = connection.prepare(self._course, key, on_end)
         opening = encode_opening(stream.subscribe(), life.retry)
         handed_off = False
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.start", "status": 200, "headers": life.headers})
             stream.start_clock(life.seconds)
             await send({"type": "http.response.body", "body": opening, "more_body": True})
             handed_off = connection.hand_off()
