@@ -12,7 +12,7 @@ def main() -> None:
     try:
         from flagstream.cli import app  # noqa: PLC0415 - the import is what may fail
     except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] in {"flagstream", "publisher", "stream_server", "sdk_client"}:
+        if error.name and error.name.partition(".")[0] in {"flagstream", "publisher", "stream_server", "sdk_client", "cdn"}:
             raise
         sys.exit(
             f"flagstream: the command line needs the package {error.name}: "

@@ -30,7 +30,7 @@ from pydantic_settings import (
 
 __all__ = ["PROGRAMS", "ProgramSettings", "SettingsError", "load", "url_fault"]
 
-PROGRAMS = ("publisher", "stream_server")
+PROGRAMS = ("publisher", "stream_server", "cdn")
 """The tables that a site file may hold."""
 
 SITE_FILE = "FLAGSTREAM_CONFIG"

@@ -19,6 +19,10 @@ ALLOWED: dict[str, set[str]] = {
     "publisher": LEAVES,
     "stream_server": LEAVES | {"publisher.messages"},
     "sdk_client": set(),
+    # The edge's numbers are the stream server's, and what feeds another fan-out follows the broker as it does.
+    "cdn": LEAVES
+    | {"publisher.messages"}
+    | {f"stream_server.{module}" for module in ("settings", "addresses", "feed", "frames")},
     "flagstream/settings.py": set(),
     "flagstream/logs.py": set(),
     "flagstream/protocol.py": set(),
@@ -26,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "flagstream/__main__.py": {"flagstream.cli"},
     "flagstream/cli": {
         *(LEAVES | {"flagstream", "flagstream.cli"}),
-        *("publisher.main", "publisher.settings", "stream_server.main", "stream_server.settings", "sdk_client"),
+        *("publisher.main", "publisher.settings", "stream_server.main", "stream_server.settings", "sdk_client", "cdn"),
     },
 }
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "manager", "service", "misc"}

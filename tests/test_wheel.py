@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("flagstream", "publisher", "stream_server", "sdk_client")
+PACKAGES = ("flagstream", "publisher", "stream_server", "sdk_client", "cdn")
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flagstream import __version__
+from flagstream.cli.edge import edge
 from flagstream.cli.manage import manage
 from flagstream.cli.reset import reset
 from flagstream.cli.serve import serve
@@ -31,6 +32,7 @@ app.command()(serve)
 app.command()(watch)
 app.command()(toggle)
 app.command()(reset)
+app.add_typer(edge)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ the maximum.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import time
@@ -40,6 +41,7 @@ __all__ = [
     "now",
     "parse_version",
     "subject",
+    "surrogate_key",
     "version_of",
     "wire_number",
     "wire_seconds",
@@ -121,6 +123,14 @@ def key_of(subject: str) -> str | None:
         case ["flags", "environment", key, "updated"] if is_key(key):
             return key
     return None
+
+
+def surrogate_key(kind: str, key: str) -> str:
+    """Return the name by which an edge purges what it holds of environment `key`: its ``stream`` or ``document``.
+
+    A digest, because it stands in headers and logs of the edge and keys do not: ``document-1f0c9a6b2d4e8f70``.
+    """
+    return f"{kind}-{hashlib.sha256(f'flagstream:{key}'.encode()).hexdigest()[:16]}"
 
 
 def now() -> int:

@@ -1,0 +1,53 @@
+"""The settings of an edge, and the numbers that follow from them and from the stream server's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from flagstream.logs import LogFormat, LogLevel
+from flagstream.settings import ProgramSettings
+from stream_server.addresses import network_fault
+
+__all__ = ["CdnSettings"]
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+_MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
+LARGEST_PORT = 65535
+
+
+class CdnSettings(ProgramSettings):
+    """All settings of one edge."""
+
+    program: ClassVar[str] = "cdn"
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=LARGEST_PORT)]
+    origins: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    waiting_room: str
+    tiers: tuple[str, ...]
+    purgers: tuple[str, ...]
+    document_ttl: Annotated[float, Field(ge=0, le=86400)]
+    clients: Annotated[int, Field(ge=100, le=1_000_000)]
+    document_memory: Annotated[str, Field(pattern=_MEMORY)]
+    stream_memory: Annotated[str, Field(pattern=_MEMORY)]
+    log_format: LogFormat
+    log_level: LogLevel
+
+    def rules(self) -> Iterator[str]:
+        """Yield what these settings get wrong."""
+        yield from (f"origins: {fault}" for each in self.origins if (fault := _address_fault(each)))
+        if self.waiting_room and (fault := _address_fault(self.waiting_room)):
+            yield f"waiting_room: {fault}"
+        for name in ("tiers", "purgers"):
+            yield from (f"{name}: {fault}" for each in vars(self)[name] if (fault := network_fault(each)))
+
+
+def _address_fault(text: str) -> str:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 0 < int(match[2]) <= LARGEST_PORT:
+        return f"{text!r} is not HOST:PORT, as in 10.0.0.1:8088 or [::1]:8088"
+    return ""
