@@ -6,13 +6,21 @@ import sys
 
 __all__ = ["main"]
 
+OURS = {"flagstream", "publisher", "stream_server", "sdk_client", "cdn"}
+
 
 def main() -> None:
     """Run the command line, or say which extra it needs: a bare install holds only the client."""
     try:
         from flagstream.cli import app  # noqa: PLC0415 - the import is what may fail
     except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] in {"flagstream", "publisher", "stream_server", "sdk_client", "cdn"}:
+        if error.name and error.name.partition(".")[0] in {
+            "flagstream",
+            "publisher",
+            "stream_server",
+            "sdk_client",
+            "cdn",
+        }:
             raise
         sys.exit(
             f"flagstream: the command line needs the package {error.name}: "

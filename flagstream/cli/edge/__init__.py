@@ -9,6 +9,8 @@ from flagstream.cli.edge.render import render
 __all__ = ["edge"]
 
 edge = typer.Typer(name="edge", help="Fan-out at the edge: Varnish, Fastly, nchan.", no_args_is_help=True)
-render_app = typer.Typer(name="render", help="Write a configuration, filled in from the settings.", no_args_is_help=True)
+render_app = typer.Typer(
+    name="render", help="Write a configuration, filled in from the settings.", no_args_is_help=True
+)
 render_app.command(name="varnish")(render)
 edge.add_typer(render_app)
