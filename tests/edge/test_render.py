@@ -1,0 +1,93 @@
+"""`flagstream edge render varnish`: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.programs import COMMAND, environment
+from tests.servers import missing
+
+ROOT = Path(__file__).parent.parent.parent
+CHECKED_IN = ROOT / "cdn" / "varnish"
+
+
+def render(folder: Path, *options: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "edge", "render", "varnish", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(**settings))
+
+
+def compiles(folder: Path) -> str:
+    """Return what varnishd says of a configuration that it refuses, empty if it takes it."""
+    if shutil.which("varnishd") is None:
+        missing("varnishd", "varnish")
+    done = subprocess.run([folder / "start", "-C", "-j", "none"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr
+
+
+def test_the_configuration_in_the_repository_is_the_one_of_the_defaults(tmp_path: Path) -> None:
+    assert render(tmp_path / "edge").returncode == 0
+    for name in ("flagstream.vcl", "policy.vcl", "site.vcl", "start"):
+        assert (tmp_path / "edge" / name).read_text() == (CHECKED_IN / name).read_text(), name
+        assert os.access(tmp_path / "edge" / name, os.X_OK) == os.access(CHECKED_IN / name, os.X_OK)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--origin", "127.0.0.1:1", "--origin", "[::1]:2", "--waiting-room", "localhost:3"],
+        ["--waiting-room", ""],
+        ["--origin", "127.0.0.1:1", "--origin", "127.0.0.1:2", "--waiting-room", ""],
+    ],
+)
+def test_varnish_takes_what_is_written(tmp_path: Path, options: list[str]) -> None:
+    done = render(
+        tmp_path,
+        *options,
+        CDN_TIERS="10.0.0.0/8,::1",
+        CDN_DOCUMENT_TTL="3600",
+        STREAM_SERVER_LIFETIME="20",
+        STREAM_SERVER_JOIN_WINDOW="10",
+        STREAM_SERVER_HEARTBEAT="2.5",
+    )
+    assert done.returncode == 0, done.stderr
+    assert not compiles(tmp_path)
+    site = (tmp_path / "site.vcl").read_text()
+    assert ".between_bytes_timeout = 7.5s;" in site
+    assert '"10.0.0.0"/8;' in site
+    assert "set beresp.ttl = 3600s;" in site
+    assert "-p send_timeout=50 " in (tmp_path / "start").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"CDN_ORIGINS": "10.0.0.1"}, "origins: '10.0.0.1' is not HOST:PORT, as in 10.0.0.1:8088 or [::1]:8088"),
+        ({"CDN_WAITING_ROOM": "a:99999"}, "waiting_room: 'a:99999' is not HOST:PORT"),
+        ({"CDN_TIERS": "10.0.0.1/8"}, 'tiers: "10.0.0.1/8" has bits beyond its prefix; write 10.0.0.0/8'),
+        ({"CDN_PURGERS": "everybody"}, 'purgers: "everybody" is no address and no network'),
+        ({"CDN_DOCUMENT_MEMORY": "lots"}, "CDN_DOCUMENT_MEMORY: 'lots' is refused"),
+        ({"CDN_ORIGIN": "a:1"}, "CDN_ORIGIN is not a setting; did you mean CDN_ORIGINS?"),
+        ({"STREAM_SERVER_JOIN_WINDOW": "29"}, "join_window = 29: must be at most 28"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(
+    tmp_path: Path, settings: dict[str, object], sentence: str
+) -> None:
+    done = render(tmp_path / "edge", **settings)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "edge").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = render(tmp_path / "file" / "edge")
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
