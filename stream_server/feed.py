@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
+from prometheus_client import Counter, Gauge, Histogram
 
 from flagstream.logs import get_logger, key_id
 from publisher.messages import (
@@ -32,11 +33,7 @@ from publisher.messages import (
     key_of,
     now,
 )
-from stream_server.counts import Counts
-from stream_server.hub import Hub
-from stream_server.metrics import Metrics
-
-__all__ = ["Feed", "Versions"]
+__all__ = ["Answering", "Audience", "Feed", "Figures", "Versions"]
 
 log = get_logger(__name__)
 
@@ -69,6 +66,35 @@ class Versions(Protocol):
     @property
     def overflowed(self) -> int:
         """Environments that it had no room for: other workers do not see them."""
+
+
+class Audience(Protocol):
+    """Who is told of versions: the hub of a stream server, or what carries them to another fan-out."""
+
+    known: int
+    """Environments with a version."""
+
+    def dispatch(self, key: str, version: int) -> bool:
+        """Tell the streams of `key` of `version`; True when it is news. Must not block, await or raise."""
+
+
+class Answering(Protocol):
+    """What answers how many streams there are."""
+
+    async def on_request(self, message: Msg) -> None:
+        """Answer a `CountsRequest` off the wire."""
+
+
+class Figures(Protocol):
+    """The figures that a feed keeps."""
+
+    feed_lag_seconds: Histogram
+    resyncs: Counter
+    failed_resyncs: Counter
+    ignored: Counter
+    nats_connected: Gauge
+    versions_overflowed: Gauge
+    ready: Gauge
 
 
 @dataclass(slots=True)
@@ -104,10 +130,10 @@ class Feed:
         resync_interval: float,
         versions: Versions,
         saved: Mapping[str, int],
-        hub: Hub,
+        hub: Audience,
         on_news: Callable[[str], None],
-        counts: Counts,
-        metrics: Metrics,
+        counts: Answering,
+        metrics: Figures,
     ) -> None:
         self._servers = servers
         self._credentials = credentials
