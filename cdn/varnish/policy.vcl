@@ -250,6 +250,10 @@ sub vcl_deliver {
     unset resp.http.Via;
     unset resp.http.X-Varnish;
     unset resp.http.Server;
+    if (req.http.X-Fs-Draining) {
+        # Whoever keeps the connection would open his next stream here, not where the load balancer sends others.
+        set resp.http.Connection = "close";
+    }
     call fs_cross_origin;
     return (deliver);
 }

@@ -36,19 +36,34 @@ def _die_with_parent() -> None:
 class ChildFailedError(Exception):
     """A child ended before it was ready; `name` and `status` say which and how."""
 
-    def __init__(self, name: str, status: int) -> None:
+    def __init__(self, name: str, status: int, log: Path | None = None) -> None:
         self.name = name
         self.status = status
-        super().__init__(f"{name} ended with status {status} before it was ready; its own message is above")
+        place = "above" if log is None else f"in {log}"
+        super().__init__(f"{name} ended with status {status} before it was ready; its own message is {place}")
 
 
 class Child:
-    """One program: started in a process group of its own, so that one Ctrl-C is one signal, sent by us, in order."""
+    """One program: started in a process group of its own, so that one Ctrl-C is one signal, sent by us, in order.
 
-    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+    What it says goes to our stderr, or to the file `log`. `stops` are the signals that end it: a drain that would be
+    too long takes a second one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        log: Path | None = None,
+        stops: tuple[signal.Signals, ...] = (signal.SIGTERM,),
+    ) -> None:
         self.name = name
         self.command = command
         self._env = env
+        self._log = log
+        self._stops = stops
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -60,20 +75,23 @@ class Child:
         return _tree(self._process.pid)
 
     async def start(self) -> None:
-        """Start it; its log goes to our stderr."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self.command,
-            env=self._env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
+        """Start it."""
+        with contextlib.ExitStack() as files:
+            said = None if self._log is None else files.enter_context(self._log.open("wb"))
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command,
+                env=self._env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
 
     def check(self) -> None:
         """Raise `ChildFailedError` if it has ended."""
         if self._process is not None and self._process.returncode is not None:
-            raise ChildFailedError(self.name, self._process.returncode)
+            raise ChildFailedError(self.name, self._process.returncode, self._log)
 
     async def keep_running(self, restarted: asyncio.Event) -> None:
         """Start it again whenever it dies, at once the first time and ever more slowly while it keeps dying."""
@@ -100,7 +118,8 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        process.terminate()
+        for sig in self._stops:
+            process.send_signal(sig)
         try:
             async with asyncio.timeout(within):
                 await process.wait()

@@ -1,10 +1,14 @@
-"""The embedded stack: a real nats-server, the publisher on SQLite and the stream server, each a process of its own."""
+"""The embedded stack: a real nats-server, the publisher on SQLite, the stream server, and an edge if one is wanted.
+
+Each is a process of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ import httpx
 
 from flagstream.cli.child import Child
 from flagstream.cli.data_folder import DataFolder
+from flagstream.cli.embedded_edge import LONGEST_DRAIN, EmbeddedEdge
 from flagstream.cli.failure import failure
 from flagstream.cli.ports import HOST
 from flagstream.logs import get_logger
@@ -35,15 +40,16 @@ POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of the three programs on 127.0.0.1."""
+    """The ports of the programs on 127.0.0.1; without an `edge` there is none."""
 
     publisher: int
     stream: int
     nats: int
+    edge: int | None = None
 
 
 class Stack:
-    """Starts the three programs in order, keeps them running, stops them in the opposite order."""
+    """Starts the programs in order, keeps them running, stops them in the opposite order."""
 
     def __init__(self, folder: DataFolder, ports: Ports, workers: int) -> None:
         self._folder = folder
@@ -52,9 +58,16 @@ class Stack:
         self.stream_url = f"http://{HOST}:{ports.stream}"
         self.nats_url = f"nats://{HOST}:{ports.nats}"
         self._ports = ports
+        self.edge = (
+            None
+            if ports.edge is None
+            else EmbeddedEdge(folder.path, ports.edge, stream_url=self.stream_url, nats_url=self.nats_url)
+        )
         self.nats = Child("nats-server", self._nats_command(), os.environ)
         self.publisher = Child("publisher", _program("manage"), self._publisher_env())
-        self.stream_server = Child("stream_server", _program("serve"), self._stream_server_env(workers))
+        # Behind an edge it drains longer than anybody who presses Ctrl-C waits; a second signal cuts that short.
+        stops = (signal.SIGTERM,) if self.edge is None else (signal.SIGTERM, signal.SIGINT)
+        self.stream_server = Child("stream_server", _program("serve"), self._stream_server_env(workers), stops=stops)
         self.restarted = asyncio.Event()
 
     def _nats_command(self) -> list[str]:
@@ -72,39 +85,47 @@ class Stack:
             # What the user set for the embedded stack stays; what makes it this stack does not.
             "PUBLISHER_DATABASE_URL": f"sqlite:///{self._folder.path / 'flagstream.db'}",
             "PUBLISHER_DRAIN": "0.5",
+            **({"PUBLISHER_PURGE_URLS": self.edge.url} if self.edge is not None and self.edge.purged else {}),
             **os.environ,
             "PUBLISHER_HOST": HOST,
             "PUBLISHER_PORT": str(self._ports.publisher),
             "PUBLISHER_NATS_URL": self.nats_url,
             "PUBLISHER_ADMIN_TOKEN": self.admin_token,
             "PUBLISHER_SSE_TOKEN": self.sse_token,
-            "PUBLISHER_PUBLIC_STREAM_URL": self.stream_url,
+            "PUBLISHER_PUBLIC_STREAM_URL": self.stream_url if self.edge is None else self.edge.url,
         }
 
     def _stream_server_env(self, workers: int) -> dict[str, str]:
         return {
             "STREAM_SERVER_SNAPSHOT_DIR": str(self._folder.path / "snapshot"),
-            "STREAM_SERVER_DRAIN": "0.5",
+            "STREAM_SERVER_DRAIN": "0.5" if self.edge is None else str(LONGEST_DRAIN),
             **os.environ,
             "STREAM_SERVER_HOST": HOST,
             "STREAM_SERVER_PORT": str(self._ports.stream),
             "STREAM_SERVER_WORKERS": str(workers),
             "STREAM_SERVER_NATS_URL": self.nats_url,
             "STREAM_SERVER_UPSTREAM_URL": self.publisher_url,
+            **({} if self.edge is None else {"STREAM_SERVER_EDGE": "true"}),
         }
 
     @property
-    def _children(self) -> tuple[Child, Child, Child]:
-        return self.nats, self.publisher, self.stream_server
+    def _edge_children(self) -> tuple[Child, ...]:
+        return () if self.edge is None else (self.edge.waiting_room, self.edge.varnish, self.edge.report)
+
+    @property
+    def _children(self) -> tuple[Child, ...]:
+        return self.nats, self.publisher, self.stream_server, *self._edge_children
 
     async def start(self) -> None:
-        """Start all three and wait until each reports ready; raises `ChildFailedError` or TimeoutError."""
+        """Start all and wait until each reports ready; raises `ChildFailedError` or TimeoutError."""
         async with asyncio.timeout(READY_WITHIN), httpx.AsyncClient(timeout=2) as client:
             await self.nats.start()
             await self._until(self._nats_greets)
             await self.publisher.start()
             await self.stream_server.start()
-            for url in (self.publisher_url, self.stream_url):
+            for child in self._edge_children:
+                await child.start()
+            for url in (self.publisher_url, self.stream_url, *(() if self.edge is None else (self.edge.url,))):
                 await self._until(partial(_answers, client, f"{url}/health/readiness"))
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
@@ -133,8 +154,8 @@ class Stack:
     async def stop(self) -> None:
         """Stop the programs, then the broker that they use."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.publisher.stop(STOP_WITHIN))
-            group.create_task(self.stream_server.stop(STOP_WITHIN))
+            for child in (self.publisher, self.stream_server, *self._edge_children):
+                group.create_task(child.stop(STOP_WITHIN))
         await self.nats.stop(STOP_WITHIN / 4)
 
     def kill(self) -> None:
@@ -144,11 +165,7 @@ class Stack:
 
     def pids(self) -> dict[str, list[int]]:
         """Return the processes of each program."""
-        return {
-            "publisher": self.publisher.pids,
-            "stream_server": self.stream_server.pids,
-            "nats": self.nats.pids,
-        }
+        return {child.name if child is not self.nats else "nats": child.pids for child in self._children}
 
     def described(self, demo: dict[str, str] | None) -> dict[str, Any]:
         """Return what `flagstream up --json` prints."""
@@ -156,6 +173,7 @@ class Stack:
             "publisher": self.publisher_url,
             "stream": self.stream_url,
             "nats": self.nats_url,
+            **({} if self.edge is None else {"edge": self.edge.url}),
             "admin_token": self.admin_token,
             "sse_token": self.sse_token,
             "environment": demo,

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,14 @@ from flagstream.cli.seed import seed
 from flagstream.cli.stack import Ports, Stack
 
 __all__ = ["up"]
+
+DEFAULT_EDGE_PORT = 8080
+
+
+class EdgeKind(StrEnum):
+    """What can be put in front of the stream server."""
+
+    varnish = "varnish"
 
 
 def up(
@@ -44,6 +53,13 @@ def up(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes of the stream server.")] = 1,
+    edge: Annotated[
+        EdgeKind | None,
+        typer.Option(help="Put a real CDN node in front: many clients share a handful of origin streams."),
+    ] = None,
+    edge_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the edge, 8080 by default; 0 takes a free one.")
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Make a demo project on the first run, or start empty.")
     ] = True,
@@ -51,21 +67,25 @@ def up(
         bool, typer.Option("--json", help="Print one line of JSON on stdout when everything is ready.")
     ] = False,
 ) -> None:
-    """Run everything: an embedded NATS, the publisher on SQLite and the stream server.
+    """Run everything: an embedded NATS, the publisher on SQLite, the stream server, and an edge if you want one.
 
     Prints the dashboard's address and an admin token when all is ready, and runs until Ctrl-C. What dies is started
     again. Logs go to stderr.
     """
     logs.configure(program="up")
     os.umask(0o077)  # the database and the broker's files hold secret keys
+    if edge_port is not None and edge is None:
+        raise failure("--edge-port without an edge: give --edge varnish as well", status=2)
+    wanted_edge_port = None if edge is None else DEFAULT_EDGE_PORT if edge_port is None else edge_port
     folder = open_folder(data)
-    named = [port for port in (publisher_port, stream_port, nats_port) if port]
+    named = [port for port in (publisher_port, stream_port, nats_port, wanted_edge_port) if port]
     if len(set(named)) < len(named):
-        raise failure("the publisher, the stream server and NATS need a port each; two of them have the same", status=2)
+        raise failure("each program needs a port of its own; two of them have the same", status=2)
     ports = Ports(
         publisher=choose_port(publisher_port, "--publisher-port"),
         stream=choose_port(stream_port, "--stream-port"),
         nats=choose_port(nats_port, "--nats-port"),
+        edge=None if wanted_edge_port is None else choose_port(wanted_edge_port, "--edge-port"),
     )
     stack = Stack(folder, ports, workers)
     try:
@@ -144,10 +164,12 @@ def _greet(stack: dict[str, Any], folder: Path) -> None:
     console.print(f"\n[bold green]Flagstream is up.[/]  Data: {folder}\n")
     console.print(f"  Dashboard    [bold]{stack['publisher']}[/]")
     console.print(f"  Admin token  [bold]{stack['admin_token']}[/]")
+    if "edge" in stack:
+        console.print(f"  Edge         [bold]{stack['edge']}[/] (Varnish, in front of {stack['stream']})")
     environment = stack["environment"]
     if environment is not None:
         key, feature = environment["key"], environment["feature"]
-        console.print(f"\n  Listen       curl -N {stack['stream']}/sse/environments/{key}/stream")
+        console.print(f"\n  Listen       curl -N {stack.get('edge', stack['stream'])}/sse/environments/{key}/stream")
         command, elsewhere = _command(), "" if folder == default_folder() else f" --data {folder}"
         console.print(f"  Watch        {command} watch {key}{elsewhere}")
         console.print(f"  Toggle       {command} toggle {key} {feature}{elsewhere}")

@@ -52,7 +52,8 @@ def watch(
 
     Runs until Ctrl-C. While a server is away it says so on stderr and keeps trying.
     """
-    api_url = api_url or str((running_stack(data) or {}).get("stream") or DEFAULT_URL)
+    stack = running_stack(data) or {}
+    api_url = api_url or str(stack.get("edge") or stack.get("stream") or DEFAULT_URL)
     _show_client_log()
     # A shell starts background jobs with SIGINT ignored; whoever sends it to one all the same means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
