@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from flagstream.cli.edge.feed import feed_nchan
 from flagstream.cli.edge.render import render
 
 __all__ = ["edge"]
@@ -14,3 +15,4 @@ render_app = typer.Typer(
 )
 render_app.command(name="varnish")(render)
 edge.add_typer(render_app)
+edge.command(name="feed-nchan")(feed_nchan)
