@@ -34,7 +34,7 @@ class CdnSettings(ProgramSettings):
     clients: Annotated[int, Field(ge=100, le=1_000_000)]
     document_memory: Annotated[str, Field(pattern=_MEMORY)]
     stream_memory: Annotated[str, Field(pattern=_MEMORY)]
-    drain_file: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]+$")]
+    drain_file: Annotated[str, Field(pattern=r'^/[^"\\\x00-\x1f]*$')]
     log_format: LogFormat
     log_level: LogLevel
 
