@@ -250,11 +250,7 @@ sub vcl_deliver {
     unset resp.http.Via;
     unset resp.http.X-Varnish;
     unset resp.http.Server;
-    if (req.http.X-Fs-Draining) {
-        # Whoever keeps the connection would open his next stream here, not where the load balancer sends others.
-        set resp.http.Connection = "close";
-    }
-    call fs_cross_origin;
+    call fs_every_answer;
     return (deliver);
 }
 
@@ -274,17 +270,21 @@ sub fs_deliver_stream {
     unset resp.http.ETag;
 }
 
-sub fs_cross_origin {
+sub fs_every_answer {
     set resp.http.Access-Control-Allow-Origin = "*";
     set resp.http.Access-Control-Expose-Headers = "Age, ETag, X-Stream-Lifetime, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale";
     set resp.http.X-Content-Type-Options = "nosniff";
+    if (req.http.X-Fs-Draining) {
+        # Whoever keeps the connection would open his next stream here, not where the load balancer sends others.
+        set resp.http.Connection = "close";
+    }
 }
 
 sub vcl_synth {
     unset resp.http.Server;
     unset resp.http.X-Varnish;
     unset resp.http.Retry-After;
-    call fs_cross_origin;
+    call fs_every_answer;
     set resp.http.Cache-Control = "no-store";
     set resp.http.Content-Type = "application/json";
     if (resp.status == 204) {
