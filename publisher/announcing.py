@@ -10,10 +10,13 @@ from flagstream.logs import get_logger
 from publisher.announcer import Announcer, NotAnnouncedError
 from publisher.counts import Streams, stream_counts
 from publisher.database import Database
+from publisher.edges import Edges, edge_counts
 from publisher.errors import BrokerAwayError, NotFoundError
 from publisher.messages.client import Client, connect
 from publisher.messages.jetstream import JetStreamError
 from publisher.metrics import Announced, Metrics
+from publisher.purging import PurgeFirst, edges_of
+from publisher.purging.figures import PurgeFigures
 from publisher.reconcile import Reconciler
 from publisher.relay import Relay
 from publisher.reset import reset_version
@@ -28,6 +31,11 @@ GRACE = 0.5
 """Seconds that a stopping process goes on announcing; what is left is announced by another or by the next."""
 
 
+CONCURRENCY = 64
+PURGING = 1024
+"""Environments announced at once; one that is purged first takes a worker for a tenth of a second and more."""
+
+
 class Announcing:
     """Exists before the loop runs, because the store needs it; `start` makes the parts that need the loop."""
 
@@ -38,6 +46,7 @@ class Announcing:
         self._client: Client | None = None
         self._relay: Relay | None = None
         self._reconciler: Reconciler | None = None
+        self._purges: PurgeFirst | None = None
         self._connected = False
 
     @property
@@ -67,13 +76,36 @@ class Announcing:
             on_error=self._on_error,
         )
         announcer = Announcer(self._client, replicas=settings.nats_replicas)
-        self._relay = relay = Relay(self._database, announcer)
+        self._purges = purges = self._purge_first(announcer)
+        concurrency = PURGING if purges else CONCURRENCY
+        self._relay = relay = Relay(self._database, purges or announcer, concurrency=concurrency)
         self._reconciler = reconciler = Reconciler(
             self._database, self._client, announcer, relay, interval=settings.reconcile_interval
         )
         self._metrics.follow(lambda: announced(relay, reconciler, announcer))
+        if purges is not None:
+            self._metrics.registry.register(PurgeFigures(purges))
+            tasks.start("purges", purges.run())
         tasks.start("relay", relay.run())
         tasks.start("reconcile", reconciler.run())
+
+    def _purge_first(self, announcer: Announcer) -> PurgeFirst | None:
+        """Return an announcer that purges first, None where there is nothing to purge."""
+        settings, edges = self._settings, edges_of(self._settings)
+        if self._client is None or not edges:
+            return None
+        return PurgeFirst(
+            announcer,
+            self._client,
+            edges,
+            lead=settings.purge_lead,
+            tiers=settings.purge_tiers,
+            again=settings.purge_again,
+        )
+
+    def purges(self) -> str:
+        """Return which edges are not purged and why, ``ok``, or nothing where purging is off."""
+        return "" if self._purges is None else self._purges.fault or "ok"
 
     async def stop(self) -> None:
         """Try once more to announce what waits; the relay's task has to run still."""
@@ -91,6 +123,10 @@ class Announcing:
         if found is None:
             return Streams(None, dict.fromkeys(keys))
         return Streams(found.servers, dict(found.streams))
+
+    async def edges(self) -> Edges:
+        """Ask the edges how many clients and origin streams they have; unknown while NATS is away."""
+        return Edges(None) if self._client is None else await edge_counts(self._client)
 
     async def reset(self, key: str, actor: str) -> int:
         """Put the version of `key` back to now; raises `NotFoundError` and `BrokerAwayError`."""

@@ -60,7 +60,7 @@ def create_app(settings: PublisherSettings, *, on_death: Callable[[], None] | No
     sessions = Sessions(store, settings)
     guard = Guard(store, settings.admin_token.get_secret_value(), sessions)
     foreign, evaluations = ForeignChanges(store), Evaluations(store)
-    health = Health(database, metrics, announcing.connected, announcing.fault)
+    health = Health(database, metrics, announcing.connected, announcing.fault, announcing.purges)
     operations = _operations(settings, announcing, foreign, evaluations)
 
     @asynccontextmanager
@@ -113,7 +113,7 @@ def _operations(
         *states.OPERATIONS,
         *changes.OPERATIONS,
         *tokens.OPERATIONS,
-        *about.operations(described, shown, announcing.counts),
+        *about.operations(described, shown, announcing.counts, announcing.edges),
         *versions.operations(announcing.reset),
         *documents.operations(evaluations),
         *queue_change.operations(foreign, settings.sse_token.get_secret_value()),

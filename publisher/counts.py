@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
-from nats import errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
+from publisher.asking import WAIT, ask_all
 from publisher.messages import COUNTS_SUBJECT, CountsReply, CountsRequest
 
 __all__ = ["StreamCounts", "Streams", "stream_counts"]
@@ -35,37 +32,21 @@ class Streams(msgspec.Struct, frozen=True):
     streams: dict[str, int | None]
 
 
-async def stream_counts(client: Client, keys: Iterable[str], wait: float = 0.15) -> StreamCounts | None:
+async def stream_counts(client: Client, keys: Iterable[str], wait: float = WAIT) -> StreamCounts | None:
     """Return the streams of `keys` that the stream servers report within `wait` seconds, None when NATS is away."""
     asked = list(keys)
     totals: Counter[str] = Counter(dict.fromkeys(asked, 0))
     servers: set[str] = set()
-    nobody = asyncio.Event()
 
-    async def take(message: Msg) -> None:
-        if not message.data:
-            nobody.set()  # NATS itself says that there is no stream server
-            return
+    def take(payload: bytes) -> None:
         try:
-            reply = _replies.decode(message.data)
+            reply = _replies.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return  # whatever it is, it is no count
         if reply.server not in servers:
             servers.add(reply.server)
             totals.update({key: count for key, count in reply.streams.items() if key in totals})
 
-    if not client.is_connected:
-        return None
-    inbox = client.new_inbox()
-    try:
-        subscription = await client.subscribe(inbox, cb=take)
-        try:
-            await client.publish(COUNTS_SUBJECT, msgspec.json.encode(CountsRequest(asked)), reply=inbox)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await nobody.wait()
-        finally:
-            await subscription.unsubscribe()
-    except (errors.Error, OSError):
+    if not await ask_all(client, COUNTS_SUBJECT, msgspec.json.encode(CountsRequest(asked)), take, wait=wait):
         return None
     return StreamCounts(dict(totals), len(servers))

@@ -36,6 +36,7 @@ class Health:
     metrics: Metrics
     connected: Callable[[], bool]
     fault: Callable[[], str]
+    purges: Callable[[], str]
     draining: bool = False
 
     def drain(self) -> None:
@@ -64,6 +65,8 @@ class Health:
             "database": database,
             "nats": self._nats(),
         }
+        if purges := self.purges():
+            content["purges"] = purges  # an edge that is not purged makes nothing here unready
         return JSONResponse(content, 200 if ready else 503, headers={"Cache-Control": "no-store"})
 
     def _nats(self) -> str:

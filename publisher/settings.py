@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
@@ -14,6 +16,9 @@ from flagstream.settings import ProgramSettings, url_fault
 __all__ = ["PublisherSettings"]
 
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365)]
+
+_SERVICE = re.compile(r"[A-Za-z0-9]{1,64}")
+_TOKEN = re.compile(r"[!-~]*")  # what a header can carry
 
 
 class PublisherSettings(ProgramSettings):
@@ -35,6 +40,14 @@ class PublisherSettings(ProgramSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]
     reconcile_interval: Seconds
     drain: Annotated[float, Field(ge=0, le=3600)]
+    purge_urls: Annotated[tuple[str, ...], Field(max_length=64)]
+    fastly_service: str
+    fastly_token: SecretStr
+    fastly_url: str
+    purge_lead: Annotated[float, Field(ge=0, le=10)]
+    purge_tiers: Annotated[int, Field(ge=1, le=4)]
+    purge_patience: Annotated[float, Field(ge=0.1, le=60)]
+    purge_again: Annotated[float, Field(ge=0, le=3600)]
     log_format: LogFormat
     log_level: LogLevel
 
@@ -54,3 +67,19 @@ class PublisherSettings(ProgramSettings):
             self.admin_token.get_secret_value() == self.sse_token.get_secret_value()
         ):
             yield "admin_token and sse_token: must differ, the second opens much less"
+        yield from self._purge_rules()
+
+    def _purge_rules(self) -> Iterator[str]:
+        for url in self.purge_urls:
+            if fault := url_fault(url, "http", "https"):
+                yield f"purge_urls: {fault}"
+            elif urlsplit(url).path.strip("/") or urlsplit(url).query or urlsplit(url).username:
+                yield "purge_urls: must be addresses without anything else, like http://10.0.0.1:8080"
+        if fault := url_fault(self.fastly_url, "http", "https"):
+            yield f"fastly_url: {fault}"
+        if bool(self.fastly_service) != bool(self.fastly_token.get_secret_value()):
+            yield "fastly_service and fastly_token: give both, or none of them to purge no Fastly service"
+        if self.fastly_service and not _SERVICE.fullmatch(self.fastly_service):
+            yield "fastly_service: must be the id of a service: letters and digits"
+        if not _TOKEN.fullmatch(self.fastly_token.get_secret_value()):
+            yield "fastly_token: has a character that no token has"

@@ -25,14 +25,17 @@ from prometheus_client import Counter, Gauge, Histogram
 from flagstream.logs import get_logger, key_id
 from publisher.messages import (
     COUNTS_SUBJECT,
+    FORETOLD_SUBJECTS,
     SUBJECTS,
     InvalidVersionError,
     broker,
     decode,
+    foretold_key_of,
     is_too_far_ahead,
     key_of,
     now,
 )
+
 __all__ = ["Answering", "Audience", "Feed", "Figures", "Versions"]
 
 log = get_logger(__name__)
@@ -119,7 +122,8 @@ class Feed:
     """Reads and follows; `run` ends only by an error that the process should not survive.
 
     `saved` are the versions of a snapshot on disk: told when the broker has been read, or after `FIRST_SAY` without
-    it. `on_news` is told of every environment with a newer version, after its streams.
+    it. `on_news` is told of every environment with a newer version, after its streams. `on_foretold` is told of
+    versions that are not announced yet, of which streams must not hear.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class Feed:
         saved: Mapping[str, int],
         hub: Audience,
         on_news: Callable[[str], None],
+        on_foretold: Callable[[str, int], None] | None = None,
         counts: Answering,
         metrics: Figures,
     ) -> None:
@@ -142,6 +147,7 @@ class Feed:
         self._saved = saved
         self._hub = hub
         self._on_news = on_news
+        self._on_foretold = on_foretold
         self._counts = counts
         self._metrics = metrics
         self._wanted = asyncio.Event()
@@ -176,6 +182,8 @@ class Feed:
             # From the first connection on; later connections keep both.
             await client.subscribe(SUBJECTS, cb=self._on_message)
             await client.subscribe(COUNTS_SUBJECT, cb=self._counts.on_request)
+            if self._on_foretold is not None:
+                await client.subscribe(FORETOLD_SUBJECTS, cb=self._on_foretold_message)
             await self._follow(client)
         finally:
             told_anyway.cancel()
@@ -302,17 +310,19 @@ class Feed:
         self._seen.ahead = True
 
     async def _on_message(self, message: Msg) -> None:
-        key = key_of(message.subject)
-        try:
-            version = decode(message.data)
-        except InvalidVersionError:
-            version = 0
+        key, version = key_of(message.subject), _version_in(message)
         if key is None or not version:
             self._metrics.ignored.labels("invalid").inc()
             return
         if self._take(key, version):
             self._seen.live += 1
             self._metrics.feed_lag_seconds.observe(max(now() - version, 0) / 1_000_000)
+
+    async def _on_foretold_message(self, message: Msg) -> None:
+        """Tell the documents alone; what is wrong with a version is counted when it is announced."""
+        key, version = foretold_key_of(message.subject), _version_in(message)
+        if key is not None and version and not is_too_far_ahead(version) and self._on_foretold is not None:
+            self._on_foretold(key, version)
 
     def _take(self, key: str, version: int) -> bool:
         """Tell the shared table, then the streams; True when it is news to this process's feed.
@@ -336,6 +346,14 @@ class Feed:
                 log.warning("there are more environments than max_environments: workers do not share the rest")
             self._overflowed = overflowed
             self._metrics.versions_overflowed.set(overflowed)
+
+
+def _version_in(message: Msg) -> int:
+    """Return the version in a payload, 0 where there is none."""
+    try:
+        return decode(message.data)
+    except InvalidVersionError:
+        return 0
 
 
 def _in_words(error: Exception) -> str:

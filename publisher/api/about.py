@@ -1,4 +1,4 @@
-"""What the API says of itself and of the moment: its document, a page of it, the time, open streams."""
+"""What the API says of itself and of the moment: its document, a page of it, the time, open streams, edges."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from starlette.responses import HTMLResponse, Response
 
 from publisher.api.operation import Call, Operation, Query, json_response
 from publisher.counts import Streams
+from publisher.edges import Edges
 from publisher.errors import Fault, InvalidError
 from publisher.messages import is_key, now
 
-__all__ = ["Counts", "Time", "operations"]
+__all__ = ["Counts", "EdgeCounts", "Time", "operations"]
 
 MOST_KEYS = 200
 """Environments in one question for streams."""
@@ -29,6 +30,9 @@ class Time(msgspec.Struct, frozen=True):
 Counts = Callable[[Sequence[str]], Awaitable[Streams]]
 """Asks the stream servers how many streams each environment has."""
 
+EdgeCounts = Callable[[], Awaitable[Edges]]
+"""Asks the edges what they carry."""
+
 
 class StreamQuery(Query):
     """Which environments; repeat `environment` for several."""
@@ -40,7 +44,9 @@ class StreamQuery(Query):
         return {"environment"}
 
 
-def operations(document: Callable[[], bytes], page: Callable[[], str], counts: Counts) -> list[Operation]:
+def operations(
+    document: Callable[[], bytes], page: Callable[[], str], counts: Counts, edge_counts: EdgeCounts
+) -> list[Operation]:
     """Return the operations; `document` and `page` are made when they are first asked for."""
 
     async def time(_: Call) -> Response:
@@ -51,6 +57,9 @@ def operations(document: Callable[[], bytes], page: Callable[[], str], counts: C
         if not all(is_key(key) for key in keys):
             raise InvalidError(Fault("environment", "must be environment keys"))
         return json_response(await counts(keys))
+
+    async def edges(_: Call) -> Response:
+        return json_response(await edge_counts())
 
     async def openapi(_: Call) -> Response:
         return Response(document(), media_type="application/json")
@@ -78,6 +87,14 @@ def operations(document: Callable[[], bytes], page: Callable[[], str], counts: C
             tag="about",
             answers={200: Streams},
             query=StreamQuery,
+        ),
+        Operation(
+            method="GET",
+            path="/api/edges",
+            handler=edges,
+            summary="How many clients edges have now, and how many streams they take from the stream servers",
+            tag="about",
+            answers={200: Edges},
         ),
         Operation(
             method="GET",

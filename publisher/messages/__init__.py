@@ -24,17 +24,21 @@ import msgspec
 
 __all__ = [
     "COUNTS_SUBJECT",
+    "FORETOLD_SUBJECTS",
     "MAX_AHEAD",
     "STREAM",
     "SUBJECTS",
     "CountsReply",
     "CountsRequest",
+    "EdgeReply",
     "InvalidKeyError",
     "InvalidVersionError",
     "check_key",
     "decode",
     "encode",
     "expected_sequence",
+    "foretold_key_of",
+    "foretold_subject",
     "is_key",
     "is_too_far_ahead",
     "key_of",
@@ -53,8 +57,14 @@ STREAM: Final = "flags"
 SUBJECTS: Final = "flags.environment.*.updated"
 """Every environment's subject, as a NATS wildcard."""
 
+FORETOLD_SUBJECTS: Final = "flags.environment.*.foretold"
+"""Core NATS only: a version that is about to be announced, for documents and never for streams; same payload."""
+
 COUNTS_SUBJECT: Final = "flagstream.streams.count"
 """Core NATS request: every stream-server process answers a `CountsRequest` with a `CountsReply`."""
+
+EDGES_SUBJECT: Final = "flagstream.edges.count"
+"""Core NATS request without a payload of meaning: every edge that can be read answers with an `EdgeReply`."""
 
 MAX_AHEAD: Final = 300 * 1_000_000
 """Microseconds that a version may be ahead of the reader's clock; one beyond would silence its environment."""
@@ -96,6 +106,18 @@ class CountsReply(msgspec.Struct):
     streams: dict[str, int]
 
 
+class EdgeReply(msgspec.Struct, frozen=True):
+    """One edge's answer, over all environments: `edge` names it, the rest is what is open now.
+
+    `origin_streams` are its own requests at stream servers, `waiting_streams` those at its waiting room.
+    """
+
+    edge: str
+    clients: int
+    origin_streams: int
+    waiting_streams: int
+
+
 _decoder = msgspec.json.Decoder(_Updated)
 
 
@@ -121,6 +143,19 @@ def key_of(subject: str) -> str | None:
     parts = subject.split(".")
     match parts:
         case ["flags", "environment", key, "updated"] if is_key(key):
+            return key
+    return None
+
+
+def foretold_subject(key: str) -> str:
+    """Return the NATS subject that foretells a version of an environment; raises `InvalidKeyError`."""
+    return f"flags.environment.{check_key(key)}.foretold"
+
+
+def foretold_key_of(subject: str) -> str | None:
+    """Return the environment key in a subject that foretells, None where it is none."""
+    match subject.split("."):
+        case ["flags", "environment", key, "foretold"] if is_key(key):
             return key
     return None
 

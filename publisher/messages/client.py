@@ -39,7 +39,7 @@ LONGEST_WAIT = 1.0
 
 SHORTEST_WAIT = 0.05
 FIRST_SPREAD = 0.1
-KEY = re.compile(r"(flags\.environment\.)[^.\s*]+(\.updated)")
+KEY = re.compile(r"(flags\.environment\.)[^.\s*]+(\.(?:updated|foretold))")
 """A subject in a server's complaint, which gets logged; lower-case as nats-py hands it over, its key has no digest."""
 
 PING_INTERVAL = 5
