@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from flagstream.logs import LogFormat, LogLevel
-from flagstream.settings import ProgramSettings
+from flagstream.settings import ProgramSettings, url_fault
 from stream_server.addresses import network_fault
 
 __all__ = ["CdnSettings"]
@@ -35,6 +36,11 @@ class CdnSettings(ProgramSettings):
     document_memory: Annotated[str, Field(pattern=_MEMORY)]
     stream_memory: Annotated[str, Field(pattern=_MEMORY)]
     drain_file: Annotated[str, Field(pattern=r'^/[^"\\\x00-\x1f]*$')]
+    varnish_name: Annotated[str, Field(min_length=1)]
+    report_host: Annotated[str, Field(min_length=1)]
+    report_port: Annotated[int, Field(ge=0, le=LARGEST_PORT)]
+    nats_url: tuple[str, ...]
+    nats_credentials: str
     log_format: LogFormat
     log_level: LogLevel
 
@@ -43,6 +49,9 @@ class CdnSettings(ProgramSettings):
         yield from (f"origins: {fault}" for each in self.origins if (fault := _address_fault(each)))
         if self.waiting_room and (fault := _address_fault(self.waiting_room)):
             yield f"waiting_room: {fault}"
+        yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
+        if self.nats_credentials and not Path(self.nats_credentials).is_file():
+            yield f"nats_credentials: there is no file {self.nats_credentials}"
         for name in ("tiers", "purgers"):
             yield from (f"{name}: {fault}" for each in vars(self)[name] if (fault := network_fault(each)))
 

@@ -6,6 +6,7 @@ import typer
 
 from flagstream.cli.edge.feed import feed_nchan
 from flagstream.cli.edge.render import render
+from flagstream.cli.edge.report import report
 
 __all__ = ["edge"]
 
@@ -15,4 +16,5 @@ render_app = typer.Typer(
 )
 render_app.command(name="varnish")(render)
 edge.add_typer(render_app)
+edge.command()(report)
 edge.command(name="feed-nchan")(feed_nchan)

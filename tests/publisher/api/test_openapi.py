@@ -93,6 +93,7 @@ async def test_answers_are_what_the_document_says(sqlite_api: Api) -> None:
         ("GET", "/api/tokens", 200, None),
         ("GET", "/api/time", 200, None),
         ("GET", "/api/streams", 200, None),
+        ("GET", "/api/edges", 200, None),
         ("GET", "/api/v1/flags", 200, None),
         ("GET", "/api/v1/environment-document", 401, None),
         ("POST", "/api/v1/identities", 200, {"identifier": "u"}),
