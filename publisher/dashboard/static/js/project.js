@@ -2,6 +2,7 @@
 
 import { path } from "./api.js";
 import { ServerClock } from "./clock.js";
+import { watchEdges } from "./edges.js";
 import { Editor } from "./editor.js";
 import { open } from "./forms.js";
 import { Clicks } from "./latency.js";
@@ -35,6 +36,7 @@ function onPush(key, push) {
 
 listening.start();
 watchStreams(matrix.environments);
+watchEdges(document.getElementById("edges"));
 serverClock.start(({ error }) => {
   document.getElementById("clock").textContent = `to ±${error.toFixed(1)} ms`;
 });

@@ -1,8 +1,8 @@
 // How many streams each environment has now, asked for every few seconds while somebody looks.
 
 import { call, path } from "./api.js";
+import { poll } from "./polling.js";
 
-const EVERY = 3_000;
 const number = new Intl.NumberFormat("en");
 
 export function watchStreams(environments) {
@@ -10,19 +10,14 @@ export function watchStreams(environments) {
   if (!keys.length) return;
   const query = keys.map((key) => `environment=${encodeURIComponent(key)}`).join("&");
 
-  async function ask() {
-    if (!document.hidden) {
-      let streams = {};
-      try {
-        ({ streams } = await call("GET", `${path("streams")}?${query}`));
-      } catch (refusal) {
-        if (refusal.kind === "session") return;
-      }
+  poll(async () => {
+    let streams = {};
+    try {
+      ({ streams } = await call("GET", `${path("streams")}?${query}`));
+    } finally {
       for (const { key, head } of environments.values()) show(head.querySelector("[data-streams]"), streams[key]);
     }
-    setTimeout(ask, EVERY);
-  }
-  setTimeout(ask, 400); // by then this page's own streams are open, and count
+  });
 }
 
 function show(place, count) {
