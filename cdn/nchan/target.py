@@ -154,12 +154,14 @@ class Target:
         """Read one marker, written anew where it is gone; True when it is not the one that was seen before."""
         path = f"/marker/{marker}"
         answer = await connection.request("GET", path)
-        if answer.status == GONE:
+        gone = answer.status == GONE
+        if gone:
             answer = await connection.request("POST", path, b"flagstream")
         found = LAST_MESSAGE.search(answer.body)
         if answer.status not in STORED or found is None:
             raise AwayError(f"{path} answers {answer.status}: is this the feeder's own server of nginx.conf?")
-        changed = self._markers.get(marker) != found[1]
+        # The id is a second and a count: that of a marker written anew within the same second is the same.
+        changed = gone or self._markers.get(marker) != found[1]
         self._markers[marker] = found[1]
         return changed
 
