@@ -62,7 +62,8 @@ class EdgePurges:
         self._urgent: dict[str, Waiters] = {}  # somebody waits
         self._later: dict[str, None] = {}  # nobody does
         self._changed = asyncio.Event()
-        self._in_flight = 0
+        self._in_flight = 0  # calls
+        self._under_way = 0  # names in them
         self._failing_since: float | None = None
         self._away = False
         self._pause = 0.0
@@ -75,8 +76,8 @@ class EdgePurges:
 
     @property
     def waiting(self) -> int:
-        """How many purges wait."""
-        return len(self._urgent) + len(self._later)
+        """How many purges are not done yet."""
+        return len(self._urgent) + len(self._later) + self._under_way
 
     @property
     def is_given_up(self) -> bool:
@@ -132,7 +133,7 @@ class EdgePurges:
     def _until_next(self) -> float | None:
         """Return the seconds until the next call is due; None for as long as nothing changes."""
         lanes = self._edge.lanes if self._failing_since is None else 1
-        if not self.waiting or self._in_flight >= lanes:
+        if not (self._urgent or self._later) or self._in_flight >= lanes:
             return None
         if self._urgent and self._away:
             return 0
@@ -149,6 +150,7 @@ class EdgePurges:
             del self._later[name]
             taken.setdefault(name, [])
         self._in_flight += 1
+        self._under_way += len(taken)
         return taken
 
     async def _call(self, taken: Mapping[str, Waiters]) -> None:
@@ -174,6 +176,7 @@ class EdgePurges:
                 _release(waiters)
         finally:
             self._in_flight -= 1
+            self._under_way -= len(taken)
             self._changed.set()
 
     def _put_back(self, name: str, waiters: Waiters) -> None:

@@ -1,0 +1,265 @@
+"""Purge before announce, whole: publisher, NATS, stream server and a Varnish that keeps unversioned documents."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from publisher.messages import surrogate_key, version_of
+from tests.documents.upstream import serving
+from tests.edge.fastly_stand_in import SERVICE, TOKEN, FastlyStandIn
+from tests.edge.varnish import Varnish
+from tests.programs import ADMIN_TOKEN, publisher, stream_server
+from tests.servers import NatsServer
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
+
+FEATURE = "banner"
+CLIENTS = 8
+CHANGES = 12
+UPDATED = re.compile(rb'data: \{"updated_at": ([0-9.]+)\}')
+
+
+class Site:
+    """One installation; what is not said in `settings` of the publisher is as it comes."""
+
+    def __init__(self, folder: Path, nats_url: str, stream_nats_url: str = "", **settings: Any) -> None:
+        self.serving = stream_server(
+            folder,
+            nats_url=stream_nats_url or nats_url,
+            upstream_url="http://127.0.0.1:1",
+            edge="true",
+            min_interval=0,
+            max_events=1000,
+            drain=35,
+        )
+        self.edge = Varnish(folder, origins=[self.serving.url.removeprefix("http://")], document_ttl=3600.0)
+        settings = {"purge_urls": self.edge.url, "purge_again": 0, **settings}
+        database_url = f"sqlite:///{folder / 'flagstream.db'}"
+        self.managing = publisher(folder, nats_url=nats_url, database_url=database_url, **settings)
+        assert self.serving.process.env is not None
+        self.serving.process.env["STREAM_SERVER_UPSTREAM_URL"] = self.managing.url
+        self.key = ""
+
+    def start(self) -> None:
+        self.managing.start()
+        self.serving.start()
+        self.edge.start()
+        project = self.call("POST", "/api/projects", {"name": "Shop"})
+        environment = self.call("POST", f"/api/projects/{project['id']}/environments", {"name": "Production"})
+        self.key = str(environment["key"])
+        self.call("POST", f"/api/projects/{project['id']}/features", {"name": FEATURE, "enabled": True, "value": "0"})
+
+    def end(self) -> None:
+        for program in (self.managing, self.serving):
+            if program.process.running:
+                program.kill()
+        if self.edge.process.running:
+            self.edge.process.kill()
+
+    def call(self, method: str, path: str, body: object) -> Any:
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        answer = httpx.request(method, f"{self.managing.url}{path}", json=body, headers=headers, timeout=10)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    async def change(self, value: str) -> int:
+        path = f"/api/environments/{self.key}/features/{FEATURE}"
+        state = await asyncio.to_thread(self.call, "PATCH", path, {"value": value})
+        return version_of(float(state["updated_at"]))
+
+    def metric(self, name: str) -> float:
+        text = httpx.get(f"{self.managing.url}/metrics").text
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if re.match(rf"{name}[{{ ]", line))
+
+
+@pytest.fixture
+def sites() -> Iterator[list[Site]]:
+    made: list[Site] = []
+    yield made
+    for site in made:
+        site.end()
+
+
+@pytest.fixture
+def make(sites: list[Site], tmp_path: Path, nats_server: NatsServer) -> Any:
+    def make(nats_url: str = "", **settings: Any) -> Site:
+        site = Site(tmp_path, nats_url or nats_server.url, **settings)
+        sites.append(site)
+        site.start()
+        return site
+
+    return make
+
+
+class Clients:
+    """Clients behind the edge that refetch without a version as soon as they are told, and some who ask all the time.
+
+    `old` are the pairs (told, got) where what was fetched after an event was older than the event.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.old: list[tuple[int, int]] = []
+        self.refetched = 0
+        self.told: dict[int, int] = {}
+        self.changed = asyncio.Event()
+        self._site = site
+        self._http = httpx.AsyncClient(
+            base_url=site.edge.url, timeout=20, limits=httpx.Limits(max_connections=64), trust_env=False
+        )
+
+    @asynccontextmanager
+    async def running(self, clients: int = CLIENTS) -> AsyncIterator[None]:
+        async with self._http, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._follow(number)) for number in range(clients)]
+            tasks += [group.create_task(self._poll()) for _ in range(4)]
+            await self.until(lambda: len(self.told) == clients, "the streams")
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def until(self, condition: Any, what: str, seconds: float = 20) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            pytest.fail(f"{what} did not happen within {seconds:g} s")
+
+    async def until_told(self, version: int) -> None:
+        await self.until(lambda: all(told >= version for told in self.told.values()), f"event {version}")
+
+    async def document(self) -> int:
+        answer = await self._http.get("/api/v1/flags/", headers={"X-Environment-Key": self._site.key})
+        assert answer.status_code == 200, answer.text
+        return int(answer.headers["X-Flagstream-Version"])
+
+    async def _follow(self, number: int) -> None:
+        while True:
+            async with self._http.stream("GET", f"/sse/environments/{self._site.key}/stream") as answer:
+                async for line in answer.aiter_lines():
+                    if found := UPDATED.match(line.encode()):
+                        await self._refetch(number, version_of(float(found[1])))
+
+    async def _refetch(self, number: int, told: int) -> None:
+        if told <= self.told.get(number, 0):
+            return
+        got = await self.document()
+        self.refetched += 1
+        if got < told:
+            self.old.append((told, got))
+        self.told[number] = told
+        self.changed.set()
+
+    async def _poll(self) -> None:
+        while True:
+            await self.document()
+
+
+async def test_no_client_that_refetches_without_a_version_gets_an_old_document(make: Any) -> None:
+    site = make()
+    clients = Clients(site)
+    async with clients.running():
+        for number in range(CHANGES):
+            await clients.until_told(await site.change(str(number)))
+    assert clients.refetched >= CHANGES * CLIENTS
+    assert clients.old == []
+    # It was the edge that answered: for each version the origin gave the document once, or again for who was quicker.
+    assert site.edge.counter("MAIN.cache_hit") > 10 * site.edge.counter("MAIN.cache_miss")
+
+
+async def test_without_a_purge_the_same_clients_get_old_documents(make: Any) -> None:
+    site = make(purge_urls="")
+    clients = Clients(site)
+    async with clients.running():
+        await clients.until_told(await site.change("new"))
+    assert len(clients.old) == CLIENTS
+
+
+@pytest.mark.parametrize("foretold", [True, False])
+async def test_a_purge_alone_is_filled_with_the_old_document_and_one_that_was_foretold_is_not(
+    make: Any, tmp_path: Path, foretold: bool
+) -> None:
+    """A second, slow edge keeps the moment between purge and announcement open; someone always asks meanwhile."""
+    nats = deaf_to_what_is_foretold(tmp_path) if not foretold else None
+    slow = FastlyStandIn()
+    try:
+        async with serving(slow.app()) as port:
+            fastly = {"fastly_service": SERVICE, "fastly_token": TOKEN, "fastly_url": f"http://127.0.0.1:{port}"}
+            urls = {} if nats is None else {"nats_url": at(nats, "publisher"), "stream_nats_url": at(nats, "stream")}
+            site = make(**urls, **fastly)
+            clients = Clients(site)
+            async with clients.running():
+                for number in range(3):
+                    await clients.until_told(await site.change(str(number)))
+            assert surrogate_key("document", site.key) in slow.purged
+            if foretold:
+                assert clients.old == []
+            else:
+                assert len(clients.old) >= CLIENTS
+    finally:
+        if nats is not None:
+            nats.kill()
+
+
+def deaf_to_what_is_foretold(folder: Path) -> NatsServer:
+    """A NATS that keeps foretold versions from the stream server: what a partition does, and the naive order."""
+    (folder / "deaf").mkdir()
+    configuration = folder / "nats.conf"
+    configuration.write_text(
+        'authorization { users = [{user: publisher, password: "p"}, {user: stream, password: "p",'
+        ' permissions: {subscribe: {deny: ["flags.environment.*.foretold"]}}}] }'
+    )
+    server = NatsServer(folder / "deaf")
+    server.process.command += ["-c", str(configuration)]
+    return server.start()
+
+
+def at(nats: NatsServer, user: str) -> str:
+    return nats.url.replace("://", f"://{user}:p@")
+
+
+async def test_a_publisher_that_is_killed_between_purge_and_announcement_loses_nothing(make: Any) -> None:
+    held_up = FastlyStandIn()
+    async with serving(held_up.app()) as port:
+        site = make(
+            fastly_service=SERVICE,
+            fastly_token=TOKEN,
+            fastly_url=f"http://127.0.0.1:{port}",
+            purge_patience=60,
+        )
+        clients = Clients(site)
+        async with clients.running():
+            held_up.open.clear()
+            purged, asked = site.edge.counter("MAIN.bans_added"), held_up.asked
+            version = await site.change("new")
+            await held_up.until_asked(asked + 1)
+            await until(lambda: site.edge.counter("MAIN.bans_added") > purged, "the purge of Varnish")
+            site.managing.kill()
+            assert await clients.document() == version  # foretold and fetched before its publisher died
+            assert max(clients.told.values()) < version  # nobody was told
+            held_up.open.set()
+            await asyncio.to_thread(site.managing.start)
+            await clients.until_told(version)
+        assert clients.old == []
+        assert site.edge.counter("MAIN.bans_added") >= purged + 2  # the next one begins anew
+        assert site.metric("publisher_outbox_waiting") == 0
+
+
+async def until(condition: Any, what: str, seconds: float = 15) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"{what} did not happen within {seconds:g} s")
