@@ -21,6 +21,7 @@ class Outbox:
         self._told: dict[str, int] = {}
         self._waiting: dict[str, None] = {}
         self._posted: set[str] = set()
+        self._vain: set[str] = set()  # of those, the ones whose confirmation will not count
         self._resting: dict[str, asyncio.TimerHandle] = {}
         self._some = asyncio.Event()
 
@@ -39,6 +40,7 @@ class Outbox:
     def want_everything(self) -> None:
         """Take for granted that this nginx knows nothing."""
         self._told.clear()
+        self._vain |= self._posted  # nginx may have forgotten them by the time that it confirms
         for handle in self._resting.values():
             handle.cancel()
         self._resting.clear()
@@ -58,18 +60,24 @@ class Outbox:
     def told(self, key: str, version: int) -> None:
         """Note that nginx has confirmed it."""
         self._posted.discard(key)
+        if key in self._vain:
+            self.doubt(key)
+            return
         self._told[key] = version
         self._rest(key, self._min_interval)
 
     def doubt(self, key: str, pause: float = 0.0) -> None:
         """Note that it may have arrived or not, or was refused: it is posted again, after `pause` seconds."""
         self._posted.discard(key)
+        self._vain.discard(key)
         self._told.pop(key, None)
         self._rest(key, pause)
 
     def again(self, key: str) -> None:
         """Have the newest version of `key` posted although it was confirmed."""
         self._told.pop(key, None)
+        if key in self._posted:
+            self._vain.add(key)
         self.want(key)
 
     def close(self) -> None:
