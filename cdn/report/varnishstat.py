@@ -10,7 +10,7 @@ from cdn.report.counters import Counters, UnreadableError, read
 
 __all__ = ["AwayError", "counters"]
 
-TIMEOUT: Final = 5.0
+TIMEOUT: Final = 2.0
 LONGEST_REASON: Final = 200
 LARGEST_STDERR: Final = 4096
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,16 @@ import pytest
 from nats.aio.msg import Msg
 from prometheus_client.parser import text_string_to_metric_families
 
+from cdn.settings import CdnSettings
+from flagstream.settings import load
 from publisher.edges import edge_counts
 from publisher.messages import EDGES_SUBJECT, EdgeReply
 from tests.broker.conftest import linked
 from tests.edge.varnish import Varnish
 from tests.programs import COMMAND, Program, environment, publisher, stream_server
 from tests.servers import NatsServer, Process, free_port, wait_until
+
+UNITS = Path(__file__).parent.parent.parent / "deploy" / "systemd"
 
 
 class Report:
@@ -273,7 +278,7 @@ def test_a_varnishstat_that_hangs_or_babbles_is_survived_and_ended(tmp_path: Pat
     child = tmp_path / "child"
     fake.write_text(f"#!/bin/sh\necho $$ > {child}\nexec sleep 60\n")
     wait_until(child.exists, "a call that hangs")
-    wait_until(lambda: "did not answer within 5 s" in report.faults["varnish"], "the reason")
+    wait_until(lambda: "did not answer within 2 s" in report.faults["varnish"], "the reason")
     pid = int(child.read_text())
     assert report.process.stop() == 0
     assert not Path(f"/proc/{pid}").exists()
@@ -290,3 +295,30 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         wait_until(lambda: not report.running, "its end")
     assert f"cannot listen on 127.0.0.1:{port}" in report.output()
     assert "Traceback" not in report.output()
+
+
+def test_the_unit_reports_on_the_varnish_of_the_other_unit() -> None:
+    units = {name: (UNITS / f"flagstream-{name}.service").read_text().splitlines() for name in ("edge", "edge-report")}
+    name = load(CdnSettings, environ={}).varnish_name
+    assert any(line.startswith("ExecStart=") and line.endswith(f" -n {name}") for line in units["edge"])
+    assert "ExecStart=/usr/bin/env flagstream edge report" in units["edge-report"]
+    # Varnish lets nobody else read its counters.
+    assert "SupplementaryGroups=varnish" in units["edge-report"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"CDN_NATS_URL": "http://a:1"}, "nats_url: must begin with nats:// or tls://"),
+        ({"CDN_NATS_CREDENTIALS": "/none"}, "nats_credentials: there is no file /none"),
+        ({"CDN_REPORT_PORT": "70000"}, "CDN_REPORT_PORT: '70000' is refused"),
+        ({"CDN_VARNISH_NAME": ""}, "CDN_VARNISH_NAME: '' is refused"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, str], sentence: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, "edge", "report"], env=environment() | settings, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
