@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ async def test_an_nginx_that_is_away_holds_up_no_other(tmp_path: Path, nats_serv
 
 
 async def test_two_thousand_environments_are_told_at_the_start(
-    tmp_path: Path, nats_server: NatsServer, record_property: pytest.RecordProperty
+    tmp_path: Path, nats_server: NatsServer, record_property: Callable[[str, object], None]
 ) -> None:
     async with Publisher(nats_server.url) as publisher:
         keys = [f"env{number}" for number in range(2000)]
