@@ -10,31 +10,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from stream_server.addresses import Addresses
-from stream_server.admission import Admission
-from stream_server.capacity import Capacity, open_files
 from stream_server.control import LiveControls
 from stream_server.counts import Counts
 from stream_server.documents import Documents
-from stream_server.drain import Drain
 from stream_server.endpoint import StreamRoute
+from stream_server.engine import Engine, application
 from stream_server.feed import Feed
 from stream_server.health import Health
-from stream_server.hub import Hub
-from stream_server.lifetimes import Lifetimes
 from stream_server.metrics import Metrics
 from stream_server.operations import Operations
 from stream_server.settings import StreamServerSettings
-from stream_server.stream import Course
-from stream_server.streams import Streams
 from stream_server.supervision import vital
 from stream_server.versions import SharedVersions
-from stream_server.wheel import Wheel
 
 __all__ = ["Parts", "Place", "assemble", "create_app"]
 
@@ -56,19 +44,13 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Engine):
     """What one process is made of."""
 
-    metrics: Metrics
     versions: SharedVersions
     documents: Documents
-    hub: Hub
     feed: Feed
     operations: Operations
-    drain: Drain
-    lifetimes: Lifetimes
-    admission: Admission
-    wheel: Wheel
 
 
 def assemble(settings: StreamServerSettings, place: Place | None = None) -> Parts:
@@ -77,14 +59,9 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
     metrics = Metrics()
     versions = SharedVersions(place.versions, settings.max_environments, place.regions, place.region)
     documents = Documents(settings, versions, metrics.registry)
-    hub = Hub(
-        newest=versions.newest,
-        metrics=metrics,
-        lifetime=settings.lifetime,
-        min_interval=settings.min_interval,
-        max_events=settings.events_of_a_stream,
-    )
     controls = LiveControls()
+    engine = Engine.of(settings, metrics, newest=versions.newest, shedding=controls)
+    hub = engine.hub
     operations = Operations(
         settings.control_key, documents=documents, live=controls, apply=hub.control, registry=metrics.registry
     )
@@ -101,28 +78,21 @@ def assemble(settings: StreamServerSettings, place: Place | None = None) -> Part
         saved=documents.saved_versions(),
         hub=hub,
         on_news=on_news,
+        on_foretold=documents.foretell,
         counts=Counts(hub, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"),
         metrics=metrics,
     )
-    drain = Drain(settings.drain, metrics)
     return Parts(
         metrics=metrics,
+        hub=hub,
+        drain=engine.drain,
+        lifetimes=engine.lifetimes,
+        admission=engine.admission,
+        wheel=engine.wheel,
         versions=versions,
         documents=documents,
-        hub=hub,
         feed=feed,
         operations=operations,
-        drain=drain,
-        lifetimes=Lifetimes(settings, drain),
-        admission=Admission(
-            occupancy=hub,
-            streams=Capacity.within(open_files(), settings.max_streams).streams,
-            per_address=settings.streams_per_address,
-            addresses=Addresses(settings.trusted_proxies),
-            shedding=controls,
-            metrics=metrics,
-        ),
-        wheel=Wheel(),
     )
 
 
@@ -153,29 +123,16 @@ def create_app(
             await parts.documents.stop()
             parts.versions.close()
 
+    def is_unknown(key: str) -> bool:
+        # Before the first reading nothing is known, and a 404 then would end published SDKs for good.
+        return parts.feed.ready and not parts.hub.knows(key)
+
     streams = StreamRoute(
-        streams=Streams(Course(parts.hub, parts.wheel, parts.metrics, parts.drain, settings.heartbeat)),
-        hub=parts.hub,
-        feed=parts.feed,
+        streams=parts.streams(settings.heartbeat),
         lifetimes=parts.lifetimes,
         admission=parts.admission,
-        reject_unknown=settings.unknown_keys == "reject",
+        is_unknown=is_unknown if settings.unknown_keys == "reject" else None,
+        named=settings.edge,
     )
-    app = Starlette(
-        routes=[
-            streams,
-            *parts.documents.routes(),
-            *Health(parts.feed, parts.drain).routes(),
-            Route("/metrics", parts.metrics.endpoint, methods=["GET"]),
-            Route("/metrics/", parts.metrics.endpoint, methods=["GET"]),
-        ],
-        exception_handlers={HTTPException: _refused},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False  # a redirect costs a round trip, and a published SDK its stream
-    return app
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+    routes = [streams, *parts.documents.routes(), *Health(parts.drain, parts.feed).routes()]
+    return application(parts.metrics, routes, lifespan)

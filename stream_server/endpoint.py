@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, Protocol
 
 from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-from publisher.messages import is_key
+from publisher.messages import is_key, surrogate_key
 from stream_server import cors
 from stream_server.admission import NO_KEY, Admission
-from stream_server.feed import Feed
-from stream_server.hub import Hub
-from stream_server.lifetimes import Headers, Lifetimes
-from stream_server.streams import Streams
+from stream_server.lifetimes import Headers, Life
 
 __all__ = ["StreamRoute"]
 
@@ -29,25 +28,57 @@ PATH: Final = re.compile(r"//?sse/(?:environments/)?(.*)/stream/?", re.DOTALL)
 """The path and the aliases met in the wild: a doubled first slash, no ``environments``, a trailing slash."""
 
 
+NAMES: Final = 16384
+"""Names that need not be made again; about 5 MiB."""
+
+
+class Lives(Protocol):
+    """Gives every stream its life."""
+
+    def new(self) -> Life:
+        """Return the life of a stream that opens now."""
+
+    def overload(self) -> Life:
+        """Return the life of one that is opened in place of one that there is no room for."""
+
+
+class Opening(Protocol):
+    """Opens streams."""
+
+    async def serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        key: str,
+        life: Life,
+        headers: Headers,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Answer one GET with `headers` and a stream of `key` that lives for `life`."""
+
+
 class StreamRoute(BaseRoute):
-    """Serves ``/sse/environments/{key}/stream`` and its aliases."""
+    """Serves ``/sse/environments/{key}/stream`` and its aliases.
+
+    `is_unknown` tells which keys get a 404, None for none; `named` is whether an edge may purge streams by name.
+    """
 
     def __init__(
         self,
         *,
-        streams: Streams,
-        hub: Hub,
-        feed: Feed,
-        lifetimes: Lifetimes,
+        streams: Opening,
+        lifetimes: Lives,
         admission: Admission,
-        reject_unknown: bool,
+        is_unknown: Callable[[str], bool] | None,
+        named: bool,
     ) -> None:
         self._streams = streams
-        self._hub = hub
-        self._feed = feed
         self._lifetimes = lifetimes
         self._admission = admission
-        self._reject_unknown = reject_unknown
+        self._is_unknown = is_unknown
+        self._named = named
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match the path alone: queries are ignored, other methods are answered here."""
@@ -71,12 +102,12 @@ class StreamRoute(BaseRoute):
             await _answer(send, 200, cors.PREFLIGHT)
         elif method not in {"GET", "HEAD"}:
             await _answer_json(send, 405, f"Method {method} not allowed", [(b"allow", cors.METHODS.encode())])
-        elif self._reject_unknown and self._is_unknown(key):
+        elif self._is_unknown is not None and self._is_unknown(key):
             await _answer_json(send, 404, "Unknown environment key", [(b"cache-control", b"public, max-age=10")])
         elif method == "HEAD":
             refused = self._admission.refusal(key, scope)
             life = self._lifetimes.overload() if refused else self._lifetimes.new()
-            await _answer(send, 200, life.headers)
+            await _answer(send, 200, self._headers(life, key))
         else:
             place = self._admission.admit(key, scope)
             life = self._lifetimes.overload() if place.refused else self._lifetimes.new()
@@ -86,12 +117,19 @@ class StreamRoute(BaseRoute):
                 send,
                 key=NO_KEY if place.refused else key,
                 life=life,
+                headers=self._headers(life, key),
                 on_end=place.leave,
             )
 
-    def _is_unknown(self, key: str) -> bool:
-        # Before the first reading nothing is known, and a 404 then would end published SDKs for good.
-        return self._feed.ready and not self._hub.knows(key)
+    def _headers(self, life: Life, key: str) -> Headers:
+        """Return the headers of a stream at the path of `key`; they are shared, so nobody may change them."""
+        return [*life.headers, _name(key)] if self._named and key else life.headers
+
+
+@lru_cache(NAMES)
+def _name(key: str) -> tuple[bytes, bytes]:
+    """Return the header by which an edge purges the streams of `key`."""
+    return b"surrogate-key", surrogate_key("stream", key).encode()
 
 
 async def _answer_json(send: Send, status: int, detail: str, headers: Headers) -> None:

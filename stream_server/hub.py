@@ -214,7 +214,15 @@ class Hub:
 
     async def end_all(self, *, clean: bool) -> None:
         """End every stream, a slice at a time."""
-        streams = [stream for channel in self._channels.values() for stream in channel.streams]
+        await self._end([stream for channel in self._channels.values() for stream in channel.streams], clean=clean)
+
+    async def end(self, key: str, *, clean: bool) -> None:
+        """End the streams of `key`, a slice at a time."""
+        channel = self._channels.get(key)
+        if channel is not None:
+            await self._end(list(channel.streams), clean=clean)
+
+    async def _end(self, streams: list[Subscriber], *, clean: bool) -> None:
         for position, stream in enumerate(streams, start=1):
             stream.end(clean=clean)
             if position % SLICE == 0:

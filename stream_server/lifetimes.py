@@ -14,7 +14,7 @@ from typing import Final
 
 from stream_server import cors
 from stream_server.drain import Drain
-from stream_server.settings import SHORTEST_STREAM, StreamServerSettings
+from stream_server.settings import LONGEST_WAIT, StreamServerSettings
 
 __all__ = ["Headers", "Life", "Lifetimes"]
 
@@ -28,7 +28,7 @@ MARGIN: Final = 0.25
 
 SHORTEST_LAST: Final = 0.05
 
-OVERLOAD: Final = (5.0, 10.0)
+OVERLOAD: Final = (LONGEST_WAIT / 2, LONGEST_WAIT)
 """Seconds between which a stream lives that only keeps its client from coming back at once."""
 
 PREPARED: Final = 256
@@ -68,6 +68,7 @@ class Lifetimes:
         self._tiers = settings.edge_tiers
         self._retry = settings.retry
         self._edge = settings.edge
+        self._shortest = settings.shortest_stream
         self._drain = drain
         # Made beforehand: in a storm of reconnections each costs a look-up.
         shortest = settings.lifetime if self._edge else settings.lifetime * (1 - JITTER)
@@ -93,18 +94,22 @@ class Lifetimes:
             return self._life(self._within(remaining - MARGIN, OVERLOAD[1]))
         return self._overload[int(random.random() * len(self._overload))]  # noqa: S311 - jitter
 
+    def of(self, seconds: float) -> Life:
+        """Return a life of `seconds`."""
+        return self._life(seconds)
+
     def _spread(self, least: float, most: float) -> list[Life]:
         """Return lives of `least` to `most` seconds, evenly apart, one where they are the same."""
-        least = max(least, SHORTEST_STREAM)
+        least = max(least, self._shortest)
         number = PREPARED if least < most else 1
         return [self._life(least + (most - least) * position / number) for position in range(number)]
 
     def _within(self, remaining: float, most: float) -> float:
-        """Return a lifetime for a stream of a stopping process: random, at least 2 s unless less remains."""
+        """Return a lifetime for a stream of a stopping process: random, not too short unless less remains."""
         longest = min(remaining, self._lifetime, most)
-        if longest <= SHORTEST_STREAM:
+        if longest <= self._shortest:
             return max(longest, SHORTEST_LAST)
-        return random.uniform(SHORTEST_STREAM, longest)  # noqa: S311 - jitter
+        return random.uniform(self._shortest, longest)  # noqa: S311 - jitter
 
     def _life(self, seconds: float) -> Life:
         """Return a life of `seconds`, cut to hundredths because the header that announces it is."""

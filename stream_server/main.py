@@ -29,7 +29,10 @@ def run(settings: StreamServerSettings, options: Mapping[str, Any] | None = None
     `options` are what the command line set: they still win when SIGHUP has the settings read again.
     """
     configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
-    if settings.drain < settings.lifetime:
+    if settings.waiting_room:
+        waiting_for = settings.shown()["waiting_for"]
+        log.info("this is a waiting room: streams live for seconds and tell nothing", waiting_for=waiting_for)
+    elif settings.drain < settings.lifetime:
         log.info("a stop ends streams before their time", drain=settings.drain, lifetime=settings.lifetime)
     _say_capacity(settings)
     if settings.workers > 1 or settings.supervised:

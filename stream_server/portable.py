@@ -14,7 +14,7 @@ from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from stream_server.frames import HEARTBEAT, Frame, encode_opening
-from stream_server.lifetimes import Life
+from stream_server.lifetimes import Headers, Life
 from stream_server.stream import STUCK, Course
 
 __all__ = ["PortableStreams"]
@@ -145,6 +145,7 @@ class PortableStreams:
         *,
         key: str,
         life: Life,
+        headers: Headers,
         on_end: Callable[[], None] | None,
     ) -> None:
         """Answer one GET with a stream of `key` that lives for `life`; returns when it has ended."""
@@ -152,7 +153,7 @@ class PortableStreams:
         stream = _Stream(course, key)
         newest = course.hub.subscribe(key, stream)
         response = EventSourceResponse(stream.blocks(newest, life), ping=0, sep="\n")
-        response.raw_headers = life.headers  # these and no others: bytes are the same on every path
+        response.raw_headers = headers  # these and no others: bytes are the same on every path
         try:
             await response(scope, receive, send)
         finally:

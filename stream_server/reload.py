@@ -23,8 +23,8 @@ log = get_logger(__name__)
 READY_WITHIN: Final = 30.0
 """Seconds that a successor has to read the newest versions: without the broker it cannot, and what is there stays."""
 
-FIXED: Final = ("host", "port", "workers", "supervised", "max_environments")
-"""Settings of the sockets, the supervisor and the table that old and new workers share."""
+FIXED: Final = ("host", "port", "workers", "supervised", "max_environments", "waiting_room")
+"""Settings of the sockets, the supervisor, the table that old and new workers share, and what they are at all."""
 
 
 class Reload:

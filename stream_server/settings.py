@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr
 
@@ -24,6 +24,16 @@ Seconds = Annotated[float, Field(gt=0, le=86400)]
 SHORTEST_STREAM = 2.0
 """Seconds that every stream lives at least: shorter ones send published SDKs into a loop."""
 
+SHORTEST_WINDOW = 1.0
+"""Seconds of the shortest join window: caches count whole ones."""
+
+LONGEST_WAIT = 10.0
+"""Seconds that a stream lives at most that only keeps its client from coming back at once."""
+
+WAITING_BEAT = 2.0
+"""Seconds between heartbeats in a waiting room at most: the shortest stream is to have one."""
+
+WAITING_RETRY = 1.0
 
 FEWEST_EVENTS = 4
 """Events that a stream has room for at least, also where no `min_interval` says how many there may be."""
@@ -53,6 +63,8 @@ class StreamServerSettings(ProgramSettings):
     lifetime: Annotated[float, Field(ge=SHORTEST_STREAM, le=86400)]
     join_window: Annotated[float, Field(ge=0, le=86400)]
     edge_tiers: Annotated[int, Field(ge=1, le=4)]
+    waiting_room: bool
+    waiting_for: tuple[str, ...]
     heartbeat: Seconds
     peer_timeout: Annotated[float, Field(ge=1, le=3600)]
     min_interval: Annotated[float, Field(ge=0, le=60)]
@@ -91,9 +103,27 @@ class StreamServerSettings(ProgramSettings):
         fitting = events_that_fit(self.max_bytes, lifetime=self.lifetime, heartbeat=self.heartbeat)
         return min(self.max_events, fitting)
 
+    @property
+    def shortest_stream(self) -> float:
+        """Return the seconds of the shortest stream; behind an edge the shortest join window fits into it."""
+        return max(SHORTEST_STREAM, SHORTEST_WINDOW + 1 + self.edge_tiers) if self.edge else SHORTEST_STREAM
+
+    def of_waiting_room(self) -> Self:
+        """Return these settings as a waiting room uses them: a part of the edge, with short streams for everybody."""
+        return self.model_copy(
+            update={
+                "edge": True,
+                "lifetime": min(self.lifetime, LONGEST_WAIT),
+                "join_window": SHORTEST_WINDOW,
+                "heartbeat": min(self.heartbeat, WAITING_BEAT),
+                "retry": WAITING_RETRY,
+            }
+        )
+
     def rules(self) -> Iterator[str]:
         """Yield what these settings get wrong together."""
         yield from self._life_rules()
+        yield from self._waiting_rules()
         yield from self._size_rules()
         yield from self._client_rules()
         yield from self._place_rules()
@@ -105,6 +135,11 @@ class StreamServerSettings(ProgramSettings):
                 f"join_window = {self.join_window:g}: must be at most {max(latest, 0):g}, which is lifetime less "
                 "1 s and 1 s a tier: `Age` is whole seconds, and who joins a stream at its end is ended at once"
             )
+        if self.edge and self.join_window < SHORTEST_WINDOW:
+            yield (
+                f"join_window = {self.join_window:g}: must be at least {SHORTEST_WINDOW:g} with edge = true: CDNs "
+                "count whole seconds, so no two clients would share a stream"
+            )
         if self.edge and self.drain < self.lifetime + DRAIN_MARGIN:
             yield (
                 f"drain = {self.drain:g}: must be at least lifetime + {DRAIN_MARGIN:g} = "
@@ -112,6 +147,24 @@ class StreamServerSettings(ProgramSettings):
             )
         if self.heartbeat > 60:  # noqa: PLR2004 - Fastly's inner nodes take 60 s of silence for the end of the body
             yield "heartbeat: must be at most 60: CDN nodes take a minute of silence for the end of the stream"
+
+    def _waiting_rules(self) -> Iterator[str]:
+        yield from (f"waiting_for: {fault}" for url in self.waiting_for if (fault := url_fault(url, "http", "https")))
+        if not self.waiting_room:
+            if self.waiting_for:
+                yield "waiting_for: must be empty without waiting_room = true: only a waiting room looks for servers"
+            return
+        used = self.of_waiting_room()
+        if used.lifetime < used.shortest_stream:
+            yield (
+                f"lifetime = {self.lifetime:g}: must be at least {used.shortest_stream:g} with waiting_room = true: "
+                f"{SHORTEST_WINDOW:g} s to join a stream, 1 s and 1 s a tier in which nobody may"
+            )
+        if not self.edge and self.drain < used.lifetime + DRAIN_MARGIN:
+            yield (
+                f"drain = {self.drain:g}: must be at least {used.lifetime + DRAIN_MARGIN:g} with waiting_room = true, "
+                f"the longest wait and {DRAIN_MARGIN:g} s: what is open when the drain is over is cut"
+            )
 
     def _size_rules(self) -> Iterator[str]:
         if self.min_interval and self.lifetime / self.min_interval + 2 > self.max_events:
@@ -132,9 +185,10 @@ class StreamServerSettings(ProgramSettings):
 
     def _client_rules(self) -> Iterator[str]:
         yield from (f"trusted_proxies: {fault}" for each in self.trusted_proxies if (fault := network_fault(each)))
-        if self.edge and self.streams_per_address:
+        if (self.edge or self.waiting_room) and self.streams_per_address:
+            behind = "edge = true" if self.edge else "waiting_room = true"
             yield (
-                f"streams_per_address = {self.streams_per_address}: must be 0 with edge = true: one stream serves "
+                f"streams_per_address = {self.streams_per_address}: must be 0 with {behind}: one stream serves "
                 "everybody behind the CDN, and would be charged to, or refused because of, whoever came first"
             )
         if 0 < self.accept_pace < SLOWEST_PACE:
@@ -159,7 +213,8 @@ class StreamServerSettings(ProgramSettings):
         if fault := url_fault(self.upstream_url, "http", "https"):
             yield f"upstream_url: {fault}"
         yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
-        if self.nats_credentials and not Path(self.nats_credentials).is_file():
+        # A waiting room shares its file of settings with stream servers, and nothing of it is theirs.
+        if self.nats_credentials and not self.waiting_room and not Path(self.nats_credentials).is_file():
             yield f"nats_credentials: there is no file {self.nats_credentials}"
         redis_url = self.redis_url.get_secret_value()
         if redis_url and (fault := url_fault(redis_url, "redis", "rediss", "unix", hostless="unix")):

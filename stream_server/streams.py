@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from starlette.types import Receive, Scope, Send
 
 from stream_server.frames import Frame, encode_opening
-from stream_server.lifetimes import Life
+from stream_server.lifetimes import Headers, Life
 from stream_server.portable import PortableStreams
 from stream_server.stream import Course
 
@@ -59,6 +59,7 @@ class Streams:
         *,
         key: str,
         life: Life,
+        headers: Headers,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         """Answer one GET with a stream of `key` that lives for `life`; `on_end` is called once when it has ended.
@@ -67,13 +68,13 @@ class Streams:
         """
         connection: HandOff | None = (scope.get("extensions") or {}).get(HAND_OFF)
         if connection is None:
-            await self._portable.serve(scope, receive, send, key=key, life=life, on_end=on_end)
+            await self._portable.serve(scope, receive, send, key=key, life=life, headers=headers, on_end=on_end)
             return
         stream = connection.prepare(self._course, key, on_end)
         opening = encode_opening(stream.subscribe(), life.retry)
         handed_off = False
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": life.headers})
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             stream.start_clock(life.seconds)
             await send({"type": "http.response.body", "body": opening, "more_body": True})
             handed_off = connection.hand_off()

@@ -54,7 +54,7 @@ def test_every_fault_is_reported_at_once_and_by_its_name(tmp_path: Path) -> None
         },
     )
     assert found == [
-        f"{site}: [streamserver] is not a program; the tables are publisher, stream_server",
+        f"{site}: [streamserver] is not a program; the tables are publisher, stream_server, cdn",
         f"{site}: [stream_server] lifetim is not a setting; did you mean lifetime?",
         "STREAM_SERVER_WORKER is not a setting; did you mean STREAM_SERVER_WORKERS?",
         f"{site}: [stream_server] port: 70000 is refused; it should be less than or equal to 65535",
@@ -90,6 +90,21 @@ def test_every_fault_is_reported_at_once_and_by_its_name(tmp_path: Path) -> None
             ),
         ),
         ({"edge": True, "lifetime": 40, "drain": 44}, "drain = 44: must be at least lifetime + 5 = 45"),
+        ({"edge": True, "join_window": 0.9}, "join_window = 0.9: must be at least 1 with edge = true: CDNs count"),
+        ({"waiting_for": ["http://a:1"]}, "waiting_for: must be empty without waiting_room = true"),
+        (
+            {"waiting_room": True, "waiting_for": ["a:1"]},
+            "waiting_for: must begin with http:// or https://",
+        ),
+        (
+            {"waiting_room": True, "lifetime": 2, "join_window": 0, "drain": 20},
+            "lifetime = 2: must be at least 3 with waiting_room = true: 1 s to join a stream, 1 s and 1 s a tier",
+        ),
+        ({"waiting_room": True, "drain": 14}, "drain = 14: must be at least 15 with waiting_room = true"),
+        (
+            {"waiting_room": True, "streams_per_address": 1},
+            "streams_per_address = 1: must be 0 with waiting_room = true",
+        ),
         ({"control_key": "ser.abc"}, "control_key: must be the client-side key of an environment"),
         ({"heartbeat": 61}, "heartbeat: must be at most 60"),
         ({"upstream_url": "flags.example.com"}, "upstream_url: must begin with http:// or https://"),

@@ -21,6 +21,16 @@ def serve(
     edge: Annotated[
         bool | None, typer.Option("--edge/--no-edge", help="Behind a CDN that collapses stream requests, or not.")
     ] = None,
+    waiting_room: Annotated[
+        bool | None,
+        typer.Option(
+            "--waiting-room/--no-waiting-room", help="Serve streams that only wait; see docs/waiting-room.md."
+        ),
+    ] = None,
+    waiting_for: Annotated[
+        list[str] | None,
+        typer.Option(help="A stream server that the clients of a waiting room wait for; may be given several times."),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check the settings, print them, and exit.")] = False,
 ) -> None:
     """Run the stream server: SSE streams of environment updates, and flag documents.
@@ -40,6 +50,8 @@ def serve(
         "upstream_url": upstream_url,
         "redis_url": redis_url,
         "edge": edge,
+        "waiting_room": waiting_room,
+        "waiting_for": waiting_for or None,
     }
     given = {name: value for name, value in options.items() if value is not None}
     run_program(StreamServerSettings, lambda settings: run(settings, given), given, check=check)

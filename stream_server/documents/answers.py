@@ -4,6 +4,9 @@ Which answers a shared cache may keep: only one that the upstream itself says is
 (``?v=``) is kept long. Any other is kept for a second, so that a lagging upstream is not asked by everyone. Without
 ``?v=`` a cache passes, because an update makes such an answer old at once. A stale one, an answer for one person and
 an error without ``?v=`` are kept by nobody (RFC 9111).
+
+An edge that is purged may keep an answer without ``?v=`` for long all the same, by its ``Surrogate-Key``; never one
+that says ``no-store``: it is older than what is known already, or nobody announces its environment's changes.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ from typing import Final
 import msgspec
 from starlette.types import Send
 
+from publisher.messages import surrogate_key
 from stream_server.documents.document import Document
 
-__all__ = ["CORS", "PREFLIGHT", "Failure", "Problem", "Rendered", "send_json", "send_rendered"]
+__all__ = ["CORS", "PREFLIGHT", "Failure", "Problem", "Rendered", "named", "send_json", "send_rendered"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -64,12 +68,20 @@ class Failure(Problem):
     """The upstream did not give an answer that could be used, and no layer has a document."""
 
 
+def named(environment: str) -> Headers:
+    """Return the header by which an edge purges what it holds of `environment` (a client-side key); none for ""."""
+    return [(b"surrogate-key", surrogate_key("document", environment).encode())] if environment else []
+
+
 class Rendered:
-    """The headers of a document's answers, made once; `kept` is whether shared caches may keep it under ``?v=``."""
+    """The headers of a document's answers, made once; `kept` is whether shared caches may keep it under ``?v=``.
+
+    `purged_by` is the client-side key whose name an edge purges it by, empty where it has none.
+    """
 
     __slots__ = ("body", "etag", "kept", "passed", "second", "stated", "version")
 
-    def __init__(self, document: Document, *, kept: bool) -> None:
+    def __init__(self, document: Document, *, kept: bool, purged_by: str = "") -> None:
         version = document.version
         self.version = version
         self.stated = document.stated
@@ -83,25 +95,39 @@ class Rendered:
             (b"x-flagsmith-document-updated-at", b"%d.%06d" % divmod(version, 1_000_000)),
             *CORS,
             _VARY,
+            *named(purged_by),
         ]
         self.passed = [*common, (b"cache-control", PASSED if kept else NOBODY)]
         self.kept = [*common, (b"cache-control", KEPT)] if kept else self.passed
         self.second = [*common, (b"cache-control", SHARED_FOR_A_SECOND)] if kept else self.passed
 
-    def headers(self, asked: int, *, stale: bool) -> Headers:
-        """Return the headers for a request that asked for version `asked` (0: it did not say)."""
+    def headers(self, asked: int, *, stale: bool, newest: bool = True) -> Headers:
+        """Return the headers for a request that asked for version `asked` (0: it did not say).
+
+        `newest` is whether an edge that is purged may keep it: its changes are announced, and it lacks none.
+        """
         if stale:
-            return [*self.passed[:-1], (b"cache-control", NOBODY), (b"x-flagstream-stale", b"1")]
+            return [*self._for_nobody(), (b"x-flagstream-stale", b"1")]
         if not asked:
-            return self.passed
+            return self.passed if newest else self._for_nobody()
         return self.kept if self.stated >= asked else self.second
+
+    def _for_nobody(self) -> Headers:
+        """Return headers by which no cache keeps it, whether it is purged or not."""
+        return [*self.passed[:-1], (b"cache-control", NOBODY)]
 
 
 async def send_rendered(
-    send: Send, rendered: Rendered, *, asked: int, stale: bool = False, if_none_match: bytes = b""
+    send: Send,
+    rendered: Rendered,
+    *,
+    asked: int,
+    stale: bool = False,
+    newest: bool = True,
+    if_none_match: bytes = b"",
 ) -> None:
-    """Send a document, or 304 where the client has it."""
-    headers = rendered.headers(asked, stale=stale)
+    """Send a document, or 304 where the client has it; `stale` and `newest` as in `Rendered.headers`."""
+    headers = rendered.headers(asked, stale=stale, newest=newest)
     if if_none_match and _matches(if_none_match, rendered.etag):
         not_modified = [each for each in headers if each[0] not in {b"content-length", b"content-type"}]
         await send({"type": "http.response.start", "status": 304, "headers": not_modified})

@@ -1,10 +1,10 @@
 """The layers put together: which document answers a request, and when the upstream is asked.
 
 A document is *current* when its version is not below what is wanted: the newest that the feed knows of its
-environment, and what the request itself asks for. For an environment that the feed knows nothing of, nothing will
-ever say that its documents changed, so they count as current for a second only. One person's flags are never current:
-traits change without an announcement, on any worker. Requests for them share a fetch, and the last is kept for when
-the upstream fails.
+environment, announced or foretold, and what the request itself asks for. For an environment that the feed knows nothing
+of, nothing will ever say that its documents changed, so they count as current for a second only. One person's flags are
+never current: traits change without an announcement, on any worker. Requests for them share a fetch, and the last is
+kept for when the upstream fails.
 
 What is announced and what is asked for are kept apart: anybody may ask for a version that does not exist yet, and that
 must not make a fetch from before an announcement look like one from after it.
@@ -128,9 +128,15 @@ class Cache:
         self._prefetch.stop()
         await self._flights.stop()
 
+    def environment_of(self, environment_key: str) -> str:
+        """Return the client-side key of the environment behind either kind of key, empty where it is not known."""
+        if not environment_key.startswith(SERVER_PREFIX):
+            return environment_key
+        return self._environments.get(environment_key, "")
+
     def announced(self, environment_key: str) -> int:
         """Return the newest known version of the environment behind a client-side or server-side key."""
-        environment = self._environment_of(environment_key)
+        environment = self.environment_of(environment_key)
         return self._versions.newest(environment) if environment else 0
 
     def hit(self, key: DocumentKey, asked: int) -> Rendered | None:
@@ -186,7 +192,7 @@ class Cache:
         """Make the document of an upstream's answer; `announced` is what was known when the fetch began."""
         if answer.environment:
             self._learn(environment_key, answer.environment)
-        environment = answer.environment or self._environment_of(environment_key)
+        environment = answer.environment or self.environment_of(environment_key)
         # A Flagsmith API's own header may lag by a minute, but its flags are from after the fetch began.
         version = answer.version if answer.labelled else max(answer.version, announced)
         stated = answer.version
@@ -352,11 +358,6 @@ class Cache:
         """Look behind the answer whether the upstream has changed what it never announced."""
         if self._recent(key) is None and not self._flights.under_way(key):
             self._start(key, announced, announced)
-
-    def _environment_of(self, environment_key: str) -> str:
-        if not environment_key.startswith(SERVER_PREFIX):
-            return environment_key
-        return self._environments.get(environment_key, "")
 
     def _learn(self, environment_key: str, environment: str) -> None:
         if not environment or not environment_key.startswith(SERVER_PREFIX):

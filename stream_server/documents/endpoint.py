@@ -12,13 +12,16 @@ from stream_server.documents.answers import (
     PREFLIGHT,
     SHARED_FOR_A_SECOND,
     Failure,
+    Headers,
     Problem,
+    Rendered,
+    named,
     send_json,
     send_rendered,
 )
 from stream_server.documents.cache import Cache
 from stream_server.documents.counts import Counts
-from stream_server.documents.document import DocumentKey
+from stream_server.documents.document import DocumentKey, is_environment_key
 from stream_server.documents.identities import Identities
 from stream_server.documents.request import header, json_object, read_body, read_environment_key, read_query
 
@@ -59,7 +62,13 @@ class Endpoint:
         (self._errors if isinstance(problem, Failure) else self._refused).inc()
         may_be_shared = b"v=" in scope["query_string"] and scope["method"] != "POST" and self.path != "identities"
         cache = SHARED_FOR_A_SECOND if may_be_shared else NOBODY
-        await send_json(send, problem.status, problem.body, problem.headers, cache=cache)
+        headers = [*problem.headers, *self.names(scope)]
+        await send_json(send, problem.status, problem.body, headers, cache=cache)
+
+    def names(self, scope: Scope) -> Headers:
+        """Return the header by which an edge purges an error, if it has one."""
+        del scope
+        return []
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a `Problem` that is raised becomes its answer."""
@@ -67,11 +76,12 @@ class Endpoint:
 
 
 class DocumentEndpoint(Endpoint):
-    """``GET /api/v1/flags/`` and ``/environment-document/``."""
+    """``GET /api/v1/flags/`` and ``/environment-document/``; `named` is whether an edge may purge answers by name."""
 
-    def __init__(self, path: str, cache: Cache, counts: Counts) -> None:
+    def __init__(self, path: str, cache: Cache, counts: Counts, *, named: bool) -> None:
         super().__init__(path, counts)
         self._cache = cache
+        self._named = named
         self._hits = counts.requests.labels(path, "memory")
         self._requests = counts.requests
         self._joined = counts.joined
@@ -82,19 +92,32 @@ class DocumentEndpoint(Endpoint):
         asked, query = read_query(scope, self.path)
         await self.serve(DocumentKey(self.path, read_environment_key(scope), query), asked, scope, send)
 
+    def names(self, scope: Scope) -> Headers:
+        """Name the environment, where the request has a key and its environment is known."""
+        key = header(scope, b"x-environment-key").decode("latin-1")
+        return named(self._cache.environment_of(key)) if self._named and is_environment_key(key) else []
+
     async def serve(self, key: DocumentKey, asked: int, scope: Scope, send: Send) -> None:
         """Serve the document of `key`."""
         if_none_match = header(scope, b"if-none-match")
         rendered = self._cache.hit(key, asked)
         if rendered is not None:
             self._hits.inc()
-            await send_rendered(send, rendered, asked=asked, if_none_match=if_none_match)
+            newest = self._is_newest(key, rendered)
+            await send_rendered(send, rendered, asked=asked, newest=newest, if_none_match=if_none_match)
             return
         served = await self._cache.get(key, asked)
         self._requests.labels(self.path, "stale" if served.stale else served.layer).inc()
         if served.joined:
             self._joined.inc()
-        await send_rendered(send, served.rendered, asked=asked, stale=served.stale, if_none_match=if_none_match)
+        newest = self._is_newest(key, served.rendered)
+        await send_rendered(
+            send, served.rendered, asked=asked, stale=served.stale, newest=newest, if_none_match=if_none_match
+        )
+
+    def _is_newest(self, key: DocumentKey, rendered: Rendered) -> bool:
+        """Tell whether an edge may keep it until it is purged: changes are announced, and it surely lacks none."""
+        return not self._named or 0 < self._cache.announced(key.environment_key) <= rendered.version <= rendered.stated
 
 
 class IdentitiesEndpoint(DocumentEndpoint):
@@ -103,7 +126,7 @@ class IdentitiesEndpoint(DocumentEndpoint):
     methods = ("GET", "HEAD", "POST", "OPTIONS")
 
     def __init__(self, cache: Cache, identities: Identities, counts: Counts, *, max_body_bytes: int) -> None:
-        super().__init__("identities", cache, counts)
+        super().__init__("identities", cache, counts, named=False)  # one person's answers are kept by nobody
         self._identities = identities
         self._limit = max_body_bytes
 

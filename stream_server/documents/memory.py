@@ -48,10 +48,11 @@ class _Index:
 
 
 class Memory:
-    """Documents by key, at most `limit` bytes of them."""
+    """Documents by key, at most `limit` bytes of them; `named` is whether an edge may purge their answers by name."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, named: bool = False) -> None:
         self._limit = limit
+        self._named = named
         self._entries: OrderedDict[DocumentKey, Entry] = OrderedDict()
         self._by_environment_key = _Index()
         self._by_environment = _Index()
@@ -82,7 +83,8 @@ class Memory:
                 held.checked = checked if held.checked is None else max(held.checked, checked or 0.0)
                 return held
             self.drop(key)
-        entry = Entry(document, Rendered(document, kept=not key.is_personal), checked)
+        purged_by = document.environment if self._named and not key.is_personal else ""
+        entry = Entry(document, Rendered(document, kept=not key.is_personal, purged_by=purged_by), checked)
         self.size += _cost(key, document)
         self._entries[key] = entry
         self._by_environment_key.add(key.environment_key, key)

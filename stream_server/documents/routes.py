@@ -16,6 +16,7 @@ from stream_server.documents.cache import Cache
 from stream_server.documents.counts import Counts
 from stream_server.documents.document import DocumentKey
 from stream_server.documents.endpoint import AnalyticsEndpoint, DocumentEndpoint, Endpoint, IdentitiesEndpoint
+from stream_server.documents.foretold import Foretold
 from stream_server.documents.identities import Identities
 from stream_server.documents.memory import Memory
 from stream_server.documents.redis_layer import RedisLayer
@@ -58,18 +59,19 @@ class Documents:
         self._snapshot = Snapshot(settings.snapshot_dir, versions, counts) if settings.snapshot_dir else None
         self._upstream = Upstream(settings.upstream_url, settings.upstream_timeout, counts.upstream_seconds)
         self._analytics = Analytics(self._upstream, counts.analytics_dropped)
+        self._foretold = Foretold(versions)
         self._cache = Cache(
-            memory=Memory(settings.document_memory_bytes),
+            memory=Memory(settings.document_memory_bytes, named=settings.edge),
             shared=self._redis,
             snapshot=self._snapshot,
             upstream=self._upstream,
-            versions=versions,
+            versions=self._foretold,
         )
         identities = Identities(self._cache, self._upstream)
-        limit = settings.max_body_bytes
+        limit, named = settings.max_body_bytes, settings.edge
         self._endpoints: dict[str, Endpoint] = {
-            "/api/v1/flags": DocumentEndpoint("flags", self._cache, counts),
-            "/api/v1/environment-document": DocumentEndpoint("environment-document", self._cache, counts),
+            "/api/v1/flags": DocumentEndpoint("flags", self._cache, counts, named=named),
+            "/api/v1/environment-document": DocumentEndpoint("environment-document", self._cache, counts, named=named),
             "/api/v1/identities": IdentitiesEndpoint(self._cache, identities, counts, max_body_bytes=limit),
             "/api/v1/analytics/flags": AnalyticsEndpoint(self._analytics.collect, counts, max_body_bytes=limit),
         }
@@ -83,8 +85,14 @@ class Documents:
         """Return the versions of the snapshot on disk, which the feed starts with."""
         return self._snapshot.saved_versions() if self._snapshot is not None else {}
 
+    def foretell(self, environment: str, version: int) -> None:
+        """Serve no document of `environment` any more that is older than `version`, which is not announced yet."""
+        if self._foretold.note(environment, version):
+            self._cache.fetch_ahead(environment)
+
     def fetch_ahead(self, environment: str) -> None:
         """Fetch again, behind everything else, what clients use of `environment`: it has a new version."""
+        self._foretold.settle(environment)
         self._cache.fetch_ahead(environment)
 
     async def flags(self, environment_key: str) -> FlagsDocument:

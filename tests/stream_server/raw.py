@@ -22,10 +22,11 @@ from publisher.messages import STREAM, SUBJECTS, encode, subject, version_of
 from stream_server.app import Parts, Place, assemble, create_app
 from stream_server.listening import bind, url_of
 from stream_server.server import Server
-from stream_server.settings import DRAIN_MARGIN, StreamServerSettings
+from stream_server.settings import DRAIN_MARGIN, SHORTEST_WINDOW, StreamServerSettings
 from tests.servers import NatsServer, Process, json_lines, wait_until
 
 PATIENCE = 10.0
+SHORTEST_SHARED = SHORTEST_WINDOW + 2
 NUMBER = re.compile(rb'data: \{"updated_at": ([0-9.e+]+)\}')
 
 
@@ -144,13 +145,16 @@ def settings_for(nats_url: str = "nats://127.0.0.1:9", **changes: Any) -> Stream
         "nats_url": [nats_url],
         "lifetime": 30.0,
         "join_window": 0.0,
-        "edge": True,
         "min_interval": 0.0,
         "max_events": 100_000,
         "max_bytes": 20_000_000,
         "log_format": "json",
     }
     chosen = {**short, **changes}
+    # Shorter streams than these nobody could share; they are as exact without an edge.
+    chosen.setdefault("edge", chosen["lifetime"] >= SHORTEST_SHARED)
+    if chosen["edge"] is True:
+        chosen["join_window"] = max(chosen["join_window"], SHORTEST_WINDOW)
     # Behind an edge a drain is longer than a lifetime; these servers are stopped by a second signal.
     chosen.setdefault("drain", chosen["lifetime"] + DRAIN_MARGIN if chosen["edge"] is True else 0.0)
     return load(StreamServerSettings, overrides=chosen, environ={})
@@ -283,7 +287,7 @@ def program(folder: Path, *, files: int = 0, **settings: Any) -> Iterator[Progra
         "port": 0,
         "log_format": "json",
         "lifetime": 30,
-        "join_window": 0,
+        "join_window": 1 if settings.get("edge", "true") == "true" else 0,
         "edge": "true",
         "min_interval": 0,
         "max_events": 1000,

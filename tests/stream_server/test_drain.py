@@ -205,7 +205,7 @@ async def test_what_is_open_when_the_drain_is_over_is_ended_cleanly_without_an_e
 
 async def test_streams_reach_their_own_ends_behind_an_edge(nats_server: NatsServer, tmp_path: Path) -> None:
     await Announcer(nats_server).create()
-    with program(tmp_path, nats_url=nats_server.url, drain=7, lifetime=2) as server:
+    with program(tmp_path, nats_url=nats_server.url, drain=8, lifetime=3) as server:
         await server.ready()
         streams = await asyncio.gather(*(open_stream(server.url) for _ in range(50)))
         server.signal(signal.SIGTERM)

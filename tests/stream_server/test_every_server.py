@@ -87,7 +87,7 @@ async def test_changes_within_min_interval_become_one_event_with_the_newest(vari
 
 
 async def test_heartbeats_come_the_end_is_clean_and_the_connection_serves_the_next_request(variant: Variant) -> None:
-    async with variant.serve(settings_for(lifetime=2, heartbeat=0.5)) as place:
+    async with variant.serve(settings_for(lifetime=3, heartbeat=0.5)) as place:
         both = [stream_to_its_end(variant, place)]
         if variant.http_1:
             both.append(request_behind_a_stream(place))

@@ -87,7 +87,7 @@ async def test_what_http_kept_for_a_stream_goes_without_the_collector() -> None:
 
 
 async def test_connection_serves_the_next_requests_after_a_clean_end() -> None:
-    async with running(settings_for(lifetime=2)) as server, connected(server.url) as client:
+    async with running(settings_for(lifetime=3)) as server, connected(server.url) as client:
         client.send(REQUEST)
         await client.until(b"\r\n0\r\n\r\n")
         await until(lambda: isinstance(handlers(server)[0], Resting), "the rest between two requests")
@@ -105,7 +105,7 @@ async def test_resting_connection_ends_with_its_client_and_after_the_keep_alive_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("stream_server.descriptor_stream.KEEP_ALIVE", 0.3)
-    async with running(settings_for(lifetime=2)) as server:
+    async with running(settings_for(lifetime=3)) as server:
         async with connected(server.url) as patient, connected(server.url) as leaving:
             for client in (patient, leaving):
                 client.send(REQUEST)
@@ -117,7 +117,7 @@ async def test_resting_connection_ends_with_its_client_and_after_the_keep_alive_
 
 
 async def test_connection_that_is_to_be_closed_ends_with_the_final_chunk_though_the_client_sent_more() -> None:
-    async with running(settings_for(lifetime=2)) as server, connected(server.url) as client:
+    async with running(settings_for(lifetime=3)) as server, connected(server.url) as client:
         client.send(REQUEST[:-2] + b"Connection: close\r\n\r\n")
         assert b"\r\nconnection: close\r\n" in await client.head()
         client.send(HEALTH * 100)  # unread when the connection is closed, it would reset it under the final chunk
@@ -126,7 +126,7 @@ async def test_connection_that_is_to_be_closed_ends_with_the_final_chunk_though_
 
 
 async def test_rest_of_a_body_behind_the_request_of_a_stream_is_not_taken_for_a_request() -> None:
-    async with running(settings_for(lifetime=2)) as server, connected(server.url) as client:
+    async with running(settings_for(lifetime=3)) as server, connected(server.url) as client:
         client.send(REQUEST[:-2] + b"Content-Length: 200\r\n\r\n")
         await client.until(b"retry: 2000\n\n")
         client.send(HEALTH)
@@ -194,7 +194,7 @@ async def test_without_epoll_a_stream_is_handed_off_on_the_transport_of_the_loop
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("stream_server.server.is_available", lambda: False)
-    async with running(settings_for(lifetime=2)) as server, connected(server.url) as client:
+    async with running(settings_for(lifetime=3)) as server, connected(server.url) as client:
         client.send(REQUEST + HEALTH)
         await client.until(b"retry: 2000\n\n")
         assert server.server._front is None
@@ -214,7 +214,7 @@ async def test_without_epoll_a_stream_is_handed_off_on_the_transport_of_the_loop
 
 async def test_idle_connections_make_room_for_new_ones() -> None:
     async with (
-        running(settings_for(lifetime=2)) as server,
+        running(settings_for(lifetime=3)) as server,
         connected(server.url) as first,
         connected(server.url) as second,
     ):
@@ -272,7 +272,7 @@ async def test_connections_that_fall_idle_make_room_for_those_that_wait_already(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("stream_server.server.IDLE", 60)  # the one that was answered is not to be closed instead
-    async with running(settings_for(lifetime=2)) as server, connected(server.url) as first:
+    async with running(settings_for(lifetime=3)) as server, connected(server.url) as first:
         first.send(REQUEST)
         await first.until(b"retry: 2000\n\n")
         [acceptor] = front_of(server)._acceptors
@@ -290,7 +290,7 @@ async def test_half_closed_client_gets_its_stream_and_the_answer_to_what_it_sent
     monkeypatch: pytest.MonkeyPatch, epoll: bool
 ) -> None:
     monkeypatch.setattr("stream_server.server.is_available", lambda: epoll)
-    async with running(settings_for(lifetime=2)) as server:
+    async with running(settings_for(lifetime=3)) as server:
         for at_once in (True, False):
             async with connected(server.url) as client:
                 client.send(REQUEST + HEALTH if at_once else REQUEST)

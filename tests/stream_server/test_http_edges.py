@@ -180,7 +180,7 @@ async def test_what_is_pipelined_behind_a_stream_waits_and_the_stream_ends_with_
 
 
 async def test_a_request_that_waits_behind_a_stream_is_answered_when_that_has_ended() -> None:
-    async with running(settings(lifetime=2, heartbeat=1)) as server, connected(server.url) as client:
+    async with running(settings(lifetime=3, heartbeat=1)) as server, connected(server.url) as client:
         other = f"GET {stream_path('other')} HTTP/1.1\r\n\r\n".encode()
         client.send(STREAM + HEALTH + other)
         assert (await client.until(b"\r\n0\r\n\r\n")).count(b"HTTP/1.1") == 1
@@ -211,7 +211,7 @@ async def test_who_floods_a_connection_behind_its_stream_is_read_no_more_and_sta
 
 
 async def test_http_1_0_gets_its_stream_without_chunks_up_to_the_close() -> None:
-    async with running(settings(lifetime=2, heartbeat=0.5)) as server:
+    async with running(settings(lifetime=3, heartbeat=0.5)) as server:
         server.parts.hub.dispatch("abc", VERSION)
         for more in (b"", b"Connection: keep-alive\r\n"):
             async with connected(server.url) as client:

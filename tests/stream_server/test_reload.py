@@ -137,7 +137,7 @@ async def test_reload_reads_the_site_file_again_and_refuses_what_it_cannot_chang
         faults: list[str] = server.logged("not reloaded: the settings cannot be used, the old ones stay")[-1]["faults"]
         return faults
 
-    async with serving(tmp_path, announcer, edge="true", drain=7) as server:
+    async with serving(tmp_path, announcer, edge="true", lifetime=3, drain=8) as server:
         async with await open_stream(server.url) as stream:
             assert await stream.block() == b"retry: 1000\n\n"
         assert len(await refused("[stream_server]\nretry = 0\nworkers = 2\nlifetim = 3\n")) == 2

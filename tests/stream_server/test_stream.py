@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.messages import now
+from publisher.messages import now, surrogate_key
 from stream_server.descriptor_stream import DescriptorStream
 from tests.stream_server.raw import Answer, CutError, Running, open_stream, running, settings_for, stream_path, until
 
@@ -27,8 +27,8 @@ ALIASES = (
 VERSION = 1735229888760123
 
 
-def without_date(head: bytes) -> bytes:
-    return b"".join(line for line in head.splitlines(keepends=True) if not line.startswith(b"date: "))
+def without(head: bytes, *names: bytes) -> bytes:
+    return b"".join(line for line in head.splitlines(keepends=True) if line.partition(b":")[0] not in names)
 
 
 async def test_head_and_first_block_are_those_of_the_golden_file() -> None:
@@ -37,7 +37,29 @@ async def test_head_and_first_block_are_those_of_the_golden_file() -> None:
         async with await open_stream(server.url) as stream:
             opening = await stream.chunk()
             assert opening is not None
-            assert without_date(stream.head) + opening == (GOLDEN / "stream_response.http").read_bytes()
+            head = without(stream.head, b"date", b"surrogate-key")  # the second one only behind an edge
+            assert head + opening == (GOLDEN / "stream_response.http").read_bytes()
+
+
+async def test_streams_behind_an_edge_carry_the_name_that_they_are_purged_by_and_others_do_not() -> None:
+    name = surrogate_key("stream", "abc")
+    async with running(settings_for(edge=True)) as server:
+        for method in ("GET", "HEAD"):
+            for path in ALIASES:
+                async with await Answer.to(server.url, path, method) as stream:
+                    assert stream.headers["surrogate-key"] == name, path
+        async with await open_stream(server.url, "other") as other:
+            assert other.headers["surrogate-key"] == surrogate_key("stream", "other")
+        async with await open_stream(server.url, "no.key") as none:
+            assert "surrogate-key" not in none.headers
+    async with (
+        running(settings_for(edge=True, max_streams=1)) as server,
+        await open_stream(server.url),
+        await open_stream(server.url) as refused,
+    ):
+        assert refused.headers["surrogate-key"] == name, "it is at the same address as what it stands for"
+    async with running(settings_for(edge=False)) as server, await open_stream(server.url) as stream:
+        assert "surrogate-key" not in stream.headers
 
 
 async def test_aliases_open_the_stream_of_the_same_environment() -> None:
@@ -103,13 +125,13 @@ async def test_heartbeat_is_a_comment_and_comes_in_time() -> None:
 
 
 async def test_stream_ends_cleanly_never_before_its_lifetime_and_the_connection_serves_the_next() -> None:
-    async with running(settings_for(lifetime=2)) as server, await open_stream(server.url) as stream:
+    async with running(settings_for(lifetime=3)) as server, await open_stream(server.url) as stream:
         began = time.monotonic()
         announced = float(stream.headers["x-stream-lifetime"])
         await stream.rest()
         # The header left before this client saw it: what the client measures is at most a little short.
         assert time.monotonic() - began > announced - 0.05
-        assert announced == 2
+        assert announced == 3
         await until(lambda: server.parts.hub.open == 0, "the stream's leaving")
         await stream.ask(stream_path("abc"))
         assert await stream.chunk() == b"retry: 2000\n\n"
@@ -255,7 +277,7 @@ async def test_client_that_still_does_not_read_after_the_end_of_its_stream_is_cu
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("stream_server.stream.STUCK", 0.3)
-    async with running(settings_for(lifetime=2)) as server, await open_stream(server.url) as stream:
+    async with running(settings_for(lifetime=3)) as server, await open_stream(server.url) as stream:
         await stream.chunk()
         await stop_reading(server, stream)
         await until(lambda: server.parts.hub.open == 0, "the cut")

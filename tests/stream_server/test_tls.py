@@ -44,7 +44,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def serving(certificate: Path, lifetime: float = 2) -> AsyncIterator[Running]:
+async def serving(certificate: Path, lifetime: float = 3) -> AsyncIterator[Running]:
     both = str(certificate)
     async with running(settings_for(lifetime=lifetime, tls_certificate=both, tls_key=both)) as server:
         yield server
