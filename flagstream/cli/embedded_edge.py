@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,15 @@ from flagstream.settings import SettingsError, load
 if TYPE_CHECKING:
     from cdn.settings import CdnSettings
 
-__all__ = ["EmbeddedEdge"]
+__all__ = ["AT_ONCE", "LONGEST_DRAIN", "EmbeddedEdge"]
 
 LOG_MEMORY = "8m"
+
+LONGEST_DRAIN = 86400.0
+"""Seconds; behind an edge nothing may end cleanly before its time, so the embedded stack stops by cutting."""
+
+AT_ONCE = (signal.SIGTERM, signal.SIGINT)
+"""The second signal of a drain that nobody who presses Ctrl-C would wait for."""
 
 
 class EmbeddedEdge:
@@ -37,7 +44,8 @@ class EmbeddedEdge:
                 *(sys.executable, "-m", "flagstream", "serve", "--host", HOST, "--port", str(waiting_port)),
                 *("--waiting-room", "--waiting-for", stream_url),
             ],
-            {**os.environ, "STREAM_SERVER_DRAIN": "0.5", "STREAM_SERVER_WORKERS": "1"},
+            {**os.environ, "STREAM_SERVER_DRAIN": str(LONGEST_DRAIN), "STREAM_SERVER_WORKERS": "1"},
+            stops=AT_ONCE,
         )
         self.varnish = Child(
             "varnish",
@@ -80,7 +88,3 @@ class EmbeddedEdge:
             raise failure(*error.faults, status=2) from None
         write(varnish(settings, streams), folder)
         return settings
-
-
-LONGEST_DRAIN = 86400.0
-"""Seconds; behind an edge nothing may end cleanly before its time, so the embedded stack stops by cutting."""

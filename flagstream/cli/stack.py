@@ -20,7 +20,7 @@ import httpx
 
 from flagstream.cli.child import Child
 from flagstream.cli.data_folder import DataFolder
-from flagstream.cli.embedded_edge import LONGEST_DRAIN, EmbeddedEdge
+from flagstream.cli.embedded_edge import AT_ONCE, LONGEST_DRAIN, EmbeddedEdge
 from flagstream.cli.failure import failure
 from flagstream.cli.ports import HOST
 from flagstream.logs import get_logger
@@ -65,8 +65,7 @@ class Stack:
         )
         self.nats = Child("nats-server", self._nats_command(), os.environ)
         self.publisher = Child("publisher", _program("manage"), self._publisher_env())
-        # Behind an edge it drains longer than anybody who presses Ctrl-C waits; a second signal cuts that short.
-        stops = (signal.SIGTERM,) if self.edge is None else (signal.SIGTERM, signal.SIGINT)
+        stops = (signal.SIGTERM,) if self.edge is None else AT_ONCE
         self.stream_server = Child("stream_server", _program("serve"), self._stream_server_env(workers), stops=stops)
         self.restarted = asyncio.Event()
 
@@ -123,10 +122,13 @@ class Stack:
             await self._until(self._nats_greets)
             await self.publisher.start()
             await self.stream_server.start()
-            for child in self._edge_children:
-                await child.start()
+            if self.edge is not None:
+                await self.edge.waiting_room.start()
+                await self.edge.varnish.start()
             for url in (self.publisher_url, self.stream_url, *(() if self.edge is None else (self.edge.url,))):
                 await self._until(partial(_answers, client, f"{url}/health/readiness"))
+            if self.edge is not None:
+                await self.edge.report.start()
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         while not await condition():
