@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -14,15 +15,18 @@ from cdn.report.answers import Answers
 from cdn.report.figures import Figures
 from cdn.report.watch import Watch
 from cdn.settings import CdnSettings
-from flagstream.logs import get_logger
+from flagstream.logs import configure, get_logger
 
 __all__ = ["run"]
 
 log = get_logger(__name__)
 
+PROGRAM: Final = "edge_report"
+
 
 def run(settings: CdnSettings) -> None:
     """Report on the Varnish at `varnish_name` until SIGTERM or SIGINT."""
+    configure(program=PROGRAM, log_format=settings.log_format, level=settings.log_level)
     try:
         asyncio.run(_run(settings))
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 from cdn.report.counters import Counters
@@ -16,14 +17,19 @@ log = get_logger(__name__)
 
 EVERY: Final = 1.0
 
+STILL: Final = 5.0
+"""Seconds without progress of its clock after which Varnish counts as away: a frozen one can still be read."""
+
 
 class Watch:
     """Keeps `figures` at the newest reading of the Varnish with working folder `name`; `fault` says what is wrong."""
 
-    def __init__(self, name: str, figures: Figures) -> None:
+    def __init__(self, name: str, figures: Figures, still: float = STILL) -> None:
         self._name = name
         self._figures = figures
+        self._still = still
         self._uptime: int | None = None
+        self._moved = 0.0
         self.fault = "not read yet"
 
     async def run(self) -> None:
@@ -45,6 +51,12 @@ class Watch:
         self.fault = reason
 
     def _take(self, found: Counters) -> None:
+        clock = time.monotonic()
+        if found.uptime != self._uptime:
+            self._moved = clock
+        elif clock - self._moved > self._still:
+            self._lost("Varnish stands still; its parent process restarts it after cli_timeout, 60 s")
+            return
         self._figures.counters = found
         if self._uptime is not None and found.uptime < self._uptime:
             self._figures.restarts += 1

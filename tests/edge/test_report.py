@@ -17,8 +17,11 @@ import httpx
 import msgspec
 import pytest
 from nats.aio.msg import Msg
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from cdn.report.figures import Figures
+from cdn.report.watch import Watch
 from cdn.settings import CdnSettings
 from flagstream.settings import load
 from publisher.edges import edge_counts
@@ -249,6 +252,36 @@ def test_a_varnish_that_goes_and_comes_is_told_and_survived(world: World) -> Non
     log = world.report.process.output()
     assert log.count("Varnish cannot be read") == 1, "said once, not every second"
     assert "Varnish was restarted" in log
+
+
+def serving_process(varnish: Varnish) -> int:
+    parent = varnish.process.pid
+    return int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
+
+
+@pytest.mark.asyncio
+async def test_a_varnish_that_is_frozen_is_not_taken_to_be_well(tmp_path: Path) -> None:
+    varnish = Varnish(tmp_path).start()
+    watch = Watch(varnish.name, figures := Figures(CollectorRegistry()), still=1.5)
+    watching = asyncio.create_task(watch.run())
+
+    async def read(wanted: bool) -> None:
+        async with asyncio.timeout(15):
+            while (figures.counters is not None) != wanted:
+                await asyncio.sleep(0.01)
+
+    try:
+        await read(True)
+        os.kill(serving_process(varnish), signal.SIGSTOP)
+        await read(False)
+        assert "stands still" in watch.fault
+        os.kill(serving_process(varnish), signal.SIGCONT)
+        await read(True)
+        assert not watch.fault
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        varnish.process.kill()
 
 
 def test_a_report_starts_without_varnish_and_nats_and_stops_at_once(tmp_path: Path) -> None:
