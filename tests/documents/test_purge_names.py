@@ -14,7 +14,8 @@ NAME = surrogate_key("document", CLIENT_KEY)
 
 
 def name(response: httpx.Response) -> str | None:
-    return response.headers["Surrogate-Key"] if "Surrogate-Key" in response.headers else None
+    found: str | None = response.headers.get("Surrogate-Key")
+    return found
 
 
 @pytest.mark.parametrize(
