@@ -204,8 +204,9 @@ sub fs_document_response {
                 && beresp.http.Cache-Control ~ "immutable" && !beresp.http.X-Flagstream-Stale) {
                 set beresp.ttl = 1h;
             }
-        } else if (!beresp.http.X-Flagstream-Stale && beresp.http.Surrogate-Key) {
-            # Only what can be purged may be kept.
+        } else if (beresp.http.Surrogate-Key && beresp.http.Cache-Control !~ "no-store"
+            && !beresp.http.X-Flagstream-Stale) {
+            # Only what can be purged may be kept, and nothing that its origin knows to be old already.
             call fs_unversioned_ttl;
         }
     } else if (beresp.status >= 500) {

@@ -202,6 +202,7 @@ async def test_a_purge_alone_is_filled_with_the_old_document_and_one_that_was_fo
             async with clients.running():
                 for number in range(3):
                     await clients.until_told(await site.change(str(number)))
+            site.end()
             assert surrogate_key("document", site.key) in slow.purged
             if foretold:
                 assert clients.old == []
@@ -232,28 +233,33 @@ def at(nats: NatsServer, user: str) -> str:
 async def test_a_publisher_that_is_killed_between_purge_and_announcement_loses_nothing(make: Any) -> None:
     held_up = FastlyStandIn()
     async with serving(held_up.app()) as port:
-        site = make(
-            fastly_service=SERVICE,
-            fastly_token=TOKEN,
-            fastly_url=f"http://127.0.0.1:{port}",
-            purge_patience=60,
-        )
-        clients = Clients(site)
-        async with clients.running():
-            held_up.open.clear()
-            purged, asked = site.edge.counter("MAIN.bans_added"), held_up.asked
-            version = await site.change("new")
-            await held_up.until_asked(asked + 1)
-            await until(lambda: site.edge.counter("MAIN.bans_added") > purged, "the purge of Varnish")
-            site.managing.kill()
-            assert await clients.document() == version  # foretold and fetched before its publisher died
-            assert max(clients.told.values()) < version  # nobody was told
+        url = f"http://127.0.0.1:{port}"
+        site = make(fastly_service=SERVICE, fastly_token=TOKEN, fastly_url=url, purge_patience=60)
+        try:
+            await kill_and_start_again(site, held_up)
+        finally:
             held_up.open.set()
-            await asyncio.to_thread(site.managing.start)
-            await clients.until_told(version)
-        assert clients.old == []
-        assert site.edge.counter("MAIN.bans_added") >= purged + 2  # the next one begins anew
-        assert site.metric("publisher_outbox_waiting") == 0
+            site.end()  # or it would go on asking the stand-in
+
+
+async def kill_and_start_again(site: Site, held_up: FastlyStandIn) -> None:
+    clients = Clients(site)
+    async with clients.running():
+        await until(lambda: site.metric("publisher_outbox_waiting") == 0, "the announcements of the start")
+        held_up.open.clear()
+        purged, asked = site.edge.counter("MAIN.bans_added"), held_up.asked
+        version = await site.change("new")
+        await held_up.until_asked(asked + 1)
+        await until(lambda: site.edge.counter("MAIN.bans_added") > purged, "the purge of Varnish")
+        site.managing.kill()
+        assert await clients.document() == version  # foretold and fetched before its publisher died
+        assert max(clients.told.values()) < version  # nobody was told
+        held_up.open.set()
+        await asyncio.to_thread(site.managing.start)
+        await clients.until_told(version)
+    assert clients.old == []
+    assert site.edge.counter("MAIN.bans_added") >= purged + 2  # the next one begins anew
+    await until(lambda: site.metric("publisher_outbox_waiting") == 0, "the mark")
 
 
 async def until(condition: Any, what: str, seconds: float = 15) -> None:
