@@ -6,19 +6,9 @@
 
 sub vcl_recv {
   if (req.restarts == 0) {
-    # Names that our own subroutines use between each other; a client must not set them.
-    unset req.http.X-Fs-Kind;
-    unset req.http.X-Fs-Methods;
-    unset req.http.X-Fs-Version;
-    unset req.http.X-Fs-Place;
-    unset req.http.X-Fs-Asker;
-    unset req.http.X-Fs-Log;
-    # With this a client would leave the node that holds the running stream, and open one of his own.
-    unset req.http.Fastly-No-Shield;
-    unset req.http.Fastly-Force-Shield;
+    call fs_first_round;
   } else {
-    # Clustering is off after a restart: without this every node of a POP would open a stream of its own.
-    set req.http.Fastly-Force-Shield = "1";
+    call fs_next_round;
   }
 
   #FASTLY recv
@@ -56,7 +46,7 @@ sub vcl_recv {
   }
   if (req.http.X-Fs-Kind == "stream") {
     # #FASTLY recv has chosen the shield or the origin; a backend that was set here anyhow would skip the shield.
-    if (!req.backend.is_shield && !req.backend.healthy) {
+    if (!req.backend.is_shield && !backend.F_origin.healthy) {
       set req.http.X-Fs-Place = "waiting";
     }
     if (req.http.X-Fs-Place == "waiting") {
@@ -64,6 +54,26 @@ sub vcl_recv {
     }
   }
   return(lookup);
+}
+
+# @scope: recv
+sub fs_first_round {
+  # Names that our own subroutines use between each other; a client must not set them.
+  unset req.http.X-Fs-Kind;
+  unset req.http.X-Fs-Methods;
+  unset req.http.X-Fs-Version;
+  unset req.http.X-Fs-Place;
+  unset req.http.X-Fs-Asker;
+  unset req.http.X-Fs-Log;
+  # With this a client would leave the node that holds the running stream, and open one of his own.
+  unset req.http.Fastly-No-Shield;
+  unset req.http.Fastly-Force-Shield;
+}
+
+# @scope: recv
+sub fs_next_round {
+  # Clustering is off after a restart: without this every node of a POP would open a stream of its own.
+  set req.http.Fastly-Force-Shield = "1";
 }
 
 # Sorts a request by its path, and folds what means the same into one URL, which is the key.
@@ -427,7 +437,7 @@ sub fs_log_line {
   set var.environment = "";
   set var.secret = table.lookup(flagstream_secrets, "log_secret", "");
   if (var.key != "" && var.secret != "") {
-    set var.environment = substr(digest.hmac_sha256(var.secret, var.key), 2, 16);
+    set var.environment = substr(regsub(digest.hmac_sha256(var.secret, var.key), "^0x", ""), 0, 16);
   }
   # Where usage is billed by environment. A server key opens the whole document, so it stays a digest.
   if (table.lookup(flagstream_settings, "log_keys", "0") == "1" && var.key ~ "^[A-Za-z0-9_-]{1,128}$") {
