@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cdn.report.figures import Figures
 from cdn.report.varnishstat import counters
+from publisher.messages import surrogate_key
 from stream_server.metrics import Metrics
 from tests.edge.varnish import Varnish
 from tests.servers import missing
@@ -22,6 +25,7 @@ from tests.servers import missing
 FOLDER = Path(__file__).parent.parent.parent / "cdn" / "varnish"
 RULES = FOLDER / "alerts.yml"
 ALERTS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+MANUAL = FOLDER.parent.parent / "docs" / "observing-the-edge.md"
 NEVER = "vector(0) > 1"
 
 
@@ -62,17 +66,39 @@ def figures_of(expression: str) -> Iterator[str]:
     yield from re.findall(r"\b(?:flagstream_[a-z_]+|up(?=[{ ]))", expression)
 
 
-@pytest.mark.asyncio
-async def test_every_figure_that_an_alert_asks_for_is_exported(tmp_path: Path) -> None:
-    varnish = Varnish(tmp_path, waiting_room="127.0.0.1:1").start()
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of all that a report on a real Varnish exports."""
+    varnish = Varnish(tmp_path_factory.mktemp("edge"), waiting_room="127.0.0.1:1").start()
     try:
         registry = CollectorRegistry()
         figures = Figures(registry)
-        figures.counters = await counters(varnish.name)
+        figures.counters = asyncio.run(counters(varnish.name))
     finally:
         varnish.stop()
-    exported = set(re.findall(r"^(\w+)", generate_latest(registry).decode(), re.MULTILINE))
-    exported |= set(re.findall(r"^(\w+)", Metrics().exposition().decode(), re.MULTILINE))
+    return names(generate_latest(registry))
+
+
+def names(exposition: bytes) -> set[str]:
+    return set(re.findall(r"^(\w+)", exposition.decode(), re.MULTILINE))
+
+
+def test_every_figure_that_an_alert_asks_for_is_exported(exported: set[str]) -> None:
     asked = {name for alert in ALERTS for name in figures_of(alert["expr"])}
     assert len(asked) > len(ALERTS)
-    assert asked - exported == {"up"}, "Prometheus itself makes up, nobody makes the others"
+    missing_ones = asked - exported - names(Metrics().exposition())
+    assert missing_ones == {"up"}, "Prometheus itself makes up, nobody makes the others"
+
+
+def test_every_figure_and_every_alert_is_in_the_manual(exported: set[str]) -> None:
+    manual = MANUAL.read_text()
+    for name in exported:
+        assert f"`{name}`" in manual or f"`{name.removeprefix('flagstream_edge')}`" in manual, name
+    for alert in ALERTS:
+        assert f"| `{alert['alert']}` |" in manual
+
+
+def test_the_digest_of_the_manual_is_the_name_in_the_log() -> None:
+    (command,) = re.findall(r"^(printf .*?)\s+#", MANUAL.read_text(), re.MULTILINE)
+    done = subprocess.run(["sh", "-c", command], env={**os.environ, "KEY": "a-key"}, capture_output=True, check=True)
+    assert surrogate_key("stream", "a-key") == f"stream-{done.stdout.decode().strip()}"
