@@ -24,6 +24,7 @@ from stream_server.origins import Origins, is_ready
 from stream_server.server import Server
 from stream_server.settings import StreamServerSettings
 from stream_server.waiting_room import Lives, WaitingRoom
+from tests.programs import COMMAND, environment
 from tests.servers import NatsServer, free_port, json_lines
 from tests.stream_server.raw import (
     Announcer,
@@ -371,6 +372,32 @@ async def test_workers_and_reload_are_those_of_the_stream_server(tmp_path: Path)
             await until(lambda: waiting.logged("reloaded"), "the reload")
             assert not set(before) & set(waiting.children()[-2:])
             await stream.rest()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (
+            ["--waiting-room", "--waiting-for", "http://a:1", "--waiting-for", "http://b:2"],
+            0,
+            "['http://a:1', 'http://b:2']",
+        ),
+        (["--waiting-for", "http://a:1"], 2, "waiting_for: must be empty without waiting_room = true"),
+        (["--waiting-room", "--waiting-for", "a:1"], 2, "waiting_for: must begin with http:// or https://"),
+    ],
+)
+async def test_options_are_checked_and_faults_said_by_name(options: list[str], status: int, said: str) -> None:
+    checked = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "serve",
+        *options,
+        "--check",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment(),
+    )
+    out, _ = await checked.communicate()
+    assert (checked.returncode, said in out.decode()) == (status, True), out.decode()
 
 
 async def test_versions_are_of_no_interest_here(tmp_path: Path, nats_server: NatsServer) -> None:
