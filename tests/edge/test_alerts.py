@@ -29,10 +29,10 @@ MANUAL = FOLDER.parent.parent / "docs" / "observing-the-edge.md"
 NEVER = "vector(0) > 1"
 
 
-def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
+def promtool(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
     if shutil.which("promtool") is None:
         missing("promtool", "prometheus")
-    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(["promtool", *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False)
 
 
 def test_every_alert_fires_when_it_should_and_stays_silent_otherwise() -> None:
@@ -67,8 +67,8 @@ def figures_of(expression: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of all that a report on a real Varnish exports."""
+def exposition(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a report on a real Varnish exports."""
     varnish = Varnish(tmp_path_factory.mktemp("edge"), waiting_room="127.0.0.1:1").start()
     try:
         registry = CollectorRegistry()
@@ -76,11 +76,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         figures.counters = asyncio.run(counters(varnish.name))
     finally:
         varnish.stop()
-    return names(generate_latest(registry))
+    return generate_latest(registry)
+
+
+@pytest.fixture
+def exported(exposition: bytes) -> set[str]:
+    return names(exposition)
 
 
 def names(exposition: bytes) -> set[str]:
     return set(re.findall(r"^(\w+)", exposition.decode(), re.MULTILINE))
+
+
+def test_prometheus_takes_the_figures_and_finds_nothing_odd(exposition: bytes) -> None:
+    done = promtool("check", "metrics", stdin=exposition.decode())
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_every_figure_that_an_alert_asks_for_is_exported(exported: set[str]) -> None:

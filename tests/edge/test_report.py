@@ -288,6 +288,7 @@ def test_a_report_starts_without_varnish_and_nats_and_stops_at_once(tmp_path: Pa
     report = Report(tmp_path, str(tmp_path / "none"), "--nats-url", "nats://127.0.0.1:1").start()
     report.shows(up=0)
     wait_until(lambda: "running" in report.faults["varnish"], "the reason")
+    wait_until(lambda: "NATS cannot be reached" in report.process.output(), "a word about NATS")
     began = time.monotonic()
     assert report.process.stop(signal.SIGTERM) == 0
     assert time.monotonic() - began < 5
