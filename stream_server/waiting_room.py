@@ -10,9 +10,7 @@ soon as no cache can take it for fresh any more.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -20,23 +18,19 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from stream_server.cohorts import Cohorts
 from stream_server.control import LiveControls
 from stream_server.documents.answers import PREFLIGHT, send_json
 from stream_server.endpoint import StreamRoute
 from stream_server.engine import Engine, application
 from stream_server.health import Health
-from stream_server.hub import Hub
-from stream_server.lifetimes import Headers, Life, Lifetimes
+from stream_server.lifetimes import Life, Lifetimes
 from stream_server.metrics import Metrics
 from stream_server.origins import Origins
 from stream_server.settings import StreamServerSettings
-from stream_server.streams import Streams
 from stream_server.supervision import vital
 
 __all__ = ["WaitingRoom"]
-
-PERIOD: Final = 0.1
-"""Seconds whose streams are let go together."""
 
 DOCUMENTS: Final = ("/api/v1/{path:path}", "/ofrep/v1/{path:path}")
 AWAY: Final = (
@@ -93,50 +87,6 @@ class Lives:
     def overload(self) -> Life:
         """Return the life of a stream that is opened in place of one that there is no room for: the same."""
         return self.new()
-
-
-class Cohorts:
-    """The streams by when they opened, a tenth of a second each: a cohort is as old as its youngest stream at least.
-
-    Nobody is told anything here, so the hub keeps the streams by cohort instead of by environment, and no stream has
-    to remember when it began. `age` is how old, in seconds, a stream must be that no cache takes for fresh any more.
-    """
-
-    def __init__(self, streams: Streams, hub: Hub, age: float) -> None:
-        self._streams = streams
-        self._hub = hub
-        self._age = age
-        self._open: dict[int, None] = {}  # oldest first
-
-    async def serve(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        key: str,
-        life: Life,
-        headers: Headers,
-        on_end: Callable[[], None] | None = None,
-    ) -> None:
-        """Answer one GET with a stream of the present cohort, whatever its `key`."""
-        del key
-        cohort = int(time.monotonic() / PERIOD)
-        self._open[cohort] = None
-        await self._streams.serve(scope, receive, send, key=str(cohort), life=life, headers=headers, on_end=on_end)
-
-    async def run(self, origins: Origins) -> None:
-        """End the streams that are old enough while an origin is ready, for ever."""
-        while True:
-            await asyncio.sleep(PERIOD)
-            now = time.monotonic()
-            # A cohort's last stream opens at the end of its period, and its head goes out a moment later.
-            old_enough = int((now - self._age) / PERIOD) - 1
-            for cohort in list(self._open):
-                if origins.ready and cohort < old_enough:
-                    await self._hub.end(str(cohort), clean=True)
-                if cohort < int(now / PERIOD) and not self._hub.count(str(cohort)):
-                    del self._open[cohort]
 
 
 class NoDocuments:
