@@ -1,4 +1,4 @@
-"""Keeps one nginx told: posts what it lacks, tells when it has forgotten, sends heartbeats and ends.
+"""Keeps one nginx told: posts what it lacks, tells when it has forgotten, sends heartbeats.
 
 nchan keeps messages in the memory of the workers, so an nginx that was restarted knows nothing, and one of whose
 workers was killed has lost that worker's share of the channels while its other connections live on. Marker channels
@@ -20,7 +20,7 @@ import msgspec
 from cdn.nchan.connection import Address, AwayError, Connection
 from cdn.nchan.figures import Figures
 from cdn.nchan.outbox import Outbox
-from cdn.nchan.slots import Numbers, due
+from cdn.nchan.slots import Numbers, beats
 from flagstream.logs import get_logger
 
 __all__ = ["Target"]
@@ -41,8 +41,8 @@ LONGEST_PAUSE: Final = 2.0
 REFUSED_PAUSE: Final = 1.0
 """Seconds before a post that was refused (nchan is out of shared memory: 507) is tried again."""
 
-OVERDUE: Final = 120
-"""Seconds of ends that a feeder makes up for when it comes: older streams have ended by nchan's own timeout."""
+OVERDUE: Final = 5
+"""Seconds of heartbeats that are made up for; what is later would reach streams of another second."""
 
 GONE: Final = 404
 OK: Final = 200
@@ -62,7 +62,7 @@ class Target:
         self._block = block
         self._markers: dict[int, bytes] = {}
         self._unclear: set[str] = set()
-        self._done = 0  # the second whose heartbeats and ends were sent last, by nginx's clock
+        self._done = 0  # the second whose heartbeats were sent last, by nginx's clock
         self._offset = 0.0  # nginx's clock less ours
         self._told_away = False
         self._figure_up = figures.up.labels(self.name)
@@ -194,7 +194,7 @@ class Target:
                 second = int(clock)
                 first = max(self._done + 1, second - OVERDUE) if self._done <= second else second
                 for each in range(first, second + 1):
-                    for method, path in due(each, numbers):
-                        await connection.request(method, path, HEARTBEAT if method == "POST" else b"")
+                    for path in beats(each, numbers):
+                        await connection.request("POST", path, HEARTBEAT)
                     self._done = each
                 await asyncio.sleep(max(second + 1.02 - (time.time() + self._offset), 0.02))

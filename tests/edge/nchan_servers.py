@@ -22,12 +22,12 @@ __all__ = ["CONFIG", "NUMBERS", "Feeder", "Nginx", "Site", "site"]
 
 CONFIG = Path(__file__).parent.parent.parent / "cdn" / "nchan" / "nginx.conf"
 MODULES = Path("/usr/lib/nginx/modules")
-LIFETIMES = "12.5% 27; 12.5% 28; 12.5% 29; 12.5% 30; 12.5% 31; 12.5% 32; 12.5% 33; * 34;"
-NUMBERS = '"heartbeat": 15, "lifetimes": [27, 28, 29, 30, 31, 32, 33, 34]'
+LIFETIMES = "12.5% 26; 12.5% 27; 12.5% 28; 12.5% 29; 12.5% 30; 12.5% 31; 12.5% 32; * 33;"
+NUMBERS = '"silence": 18, "lifetimes": [26, 27, 28, 29, 30, 31, 32, 33]'
 
 
 class Nginx:
-    """The shipped nginx.conf with ports of its own; `short`: streams of 2 and 3 s, a heartbeat every second."""
+    """The shipped nginx.conf with ports of its own; `short`: streams of 5 and 6 s."""
 
     def __init__(self, folder: Path, *, origin: str = "127.0.0.1:9", short: bool = False, workers: int = 1) -> None:
         binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -48,7 +48,11 @@ class Nginx:
             "access_log off;": f"access_log {folder}/access.log no_keys;",
         }
         if short:
-            changes |= {LIFETIMES: "50% 2; * 3;", NUMBERS: '"heartbeat": 1, "lifetimes": [2, 3]'}
+            changes |= {
+                LIFETIMES: "50% 5; * 6;",
+                NUMBERS: '"silence": 4, "lifetimes": [5, 6]',
+                "nchan_subscriber_timeout 18;": "nchan_subscriber_timeout 4;",
+            }
         text = CONFIG.read_text()
         for old, new in changes.items():
             assert text.count(old) >= 1, f"nginx.conf has no {old}"

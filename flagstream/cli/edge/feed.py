@@ -22,7 +22,7 @@ def feed_nchan(
     port: Annotated[int, typer.Option(help="Their port; 0 takes a free one.", min=0, max=65535)] = 8086,
     check: Annotated[bool, typer.Option("--check", help="Check the settings, print them, and exit.")] = False,
 ) -> None:
-    """Tell nginx with nchan of every new version, and send its streams heartbeats and ends.
+    """Tell nginx with nchan of every new version, and send its streams heartbeats.
 
     NATS, `min_interval`, `retry` and logs come from the stream server's settings: the `[stream_server]` table of the
     file that FLAGSTREAM_CONFIG names, and STREAM_SERVER_… environment variables.
