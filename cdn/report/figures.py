@@ -21,7 +21,7 @@ COUNTERS: Final = {
     "fetch_failed": ("fetch_failures", "Answers of origins that broke off or could not be read"),
     "backend_fail": ("connect_failures", "Connections to origins that failed"),
     "backend_unhealthy": ("unhealthy_fetches", "Requests to origins not made because a probe had failed"),
-    "threads_limited": ("threads_limited", "Times that a thread was needed beyond thread_pool_max"),
+    "threads_limited": ("threads_limited", "Times that the limit thread_pool_max was met"),
     "threads_failed": ("threads_failed", "Threads that the system refused"),
     "sess_queued": ("sessions_queued", "Connections that had to wait for a thread"),
     "sess_dropped": ("sessions_dropped", "Connections dropped because too many waited for a thread"),
