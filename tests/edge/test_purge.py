@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -74,6 +76,17 @@ class Site:
         path = f"/api/environments/{self.key}/features/{FEATURE}"
         state = await asyncio.to_thread(self.call, "PATCH", path, {"value": value})
         return version_of(float(state["updated_at"]))
+
+    def health(self) -> Any:
+        answer = httpx.get(f"{self.managing.url}/health/readiness")
+        assert answer.status_code == 200  # an edge makes no publisher unready
+        return answer.json()
+
+    def flags(self) -> int:
+        """Ask the edge for flags and return their version."""
+        answer = httpx.get(f"{self.edge.url}/api/v1/flags/", headers={"X-Environment-Key": self.key}, timeout=20)
+        assert answer.status_code == 200, answer.text
+        return int(answer.headers["X-Flagstream-Version"])
 
     def metric(self, name: str) -> float:
         text = httpx.get(f"{self.managing.url}/metrics").text
@@ -260,6 +273,72 @@ async def kill_and_start_again(site: Site, held_up: FastlyStandIn) -> None:
     assert clients.old == []
     assert site.edge.counter("MAIN.bans_added") >= purged + 2  # the next one begins anew
     await until(lambda: site.metric("publisher_outbox_waiting") == 0, "the mark")
+
+
+async def test_a_change_does_not_wait_for_a_varnish_that_is_down_and_one_that_comes_back_is_not_old(make: Any) -> None:
+    site = make(purge_patience=30)
+    async with direct(site) as told:
+        await until(lambda: told, "the first version")
+        site.edge.stop()
+        version = await site.change("while it is down")
+        await until(lambda: told[-1] == version, "the event", 10)  # a third of the patience
+        assert site.health()["purges"].startswith(f"varnish 127.0.0.1:{site.edge.port}: the connection is refused")
+        assert site.metric("publisher_announced_unpurged_total") == 0
+        await asyncio.to_thread(site.edge.start)
+        await until(lambda: site.health()["purges"] == "ok", "the purge of what came back")
+        assert await asyncio.to_thread(site.flags) == version
+
+
+async def test_a_frozen_varnish_costs_its_patience_once_and_forgets_when_it_thaws(make: Any) -> None:
+    site = make(purge_patience=1)
+    old = await asyncio.to_thread(site.flags)
+    async with direct(site) as told:
+        await until(lambda: told, "the first version")
+        await until(lambda: site.metric("publisher_outbox_waiting") == 0, "the announcements of the start")
+        frozen = stopped(site.edge)
+        try:
+            version = await site.change("while it is frozen")
+            await until(lambda: told[-1] == version, "the event")
+            assert site.metric("publisher_announced_unpurged_total") == 1
+            assert "it does not answer" in site.health()["purges"]
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        assert old < version
+        await until(lambda: site.flags() == version, "the purge after it")
+        await until(lambda: site.health()["purges"] == "ok", "its being well")
+
+
+def stopped(edge: Varnish) -> list[int]:
+    """Freeze varnishd, the process that serves and the one that watches it; return their ids."""
+    pid = edge.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    pids = [pid, *map(int, children)]  # the watcher first, or it would end the other
+    for each in pids:
+        os.kill(each, signal.SIGSTOP)
+    return pids
+
+
+@asynccontextmanager
+async def direct(site: Site) -> AsyncIterator[list[int]]:
+    """Follow the stream server itself; the value grows by the version of each event."""
+    told: list[int] = []
+
+    async def follow() -> None:
+        url = f"/sse/environments/{site.key}/stream"
+        async with httpx.AsyncClient(base_url=site.serving.url, timeout=60, trust_env=False) as client:
+            while True:
+                async with client.stream("GET", url) as answer:
+                    async for line in answer.aiter_lines():
+                        if found := UPDATED.match(line.encode()):
+                            told.append(version_of(float(found[1])))  # noqa: PERF401 - looked at while it grows
+
+    following = asyncio.create_task(follow())
+    try:
+        yield told
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
 
 
 async def until(condition: Any, what: str, seconds: float = 15) -> None:
