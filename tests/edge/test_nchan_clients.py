@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.python_sdk import following, python_sdk, wait_for_line
 from tests.browser.sdk_page import served
-from tests.browser.test_one_change import PYTHON_SDK, following, wait_for_line
 from tests.edge.nchan_servers import Feeder, Nginx
 from tests.programs import Up
 from tests.servers import wait_until
@@ -42,10 +41,10 @@ def test_sdks_and_browsers_hold_the_newest_values_over_ends_and_a_crash_of_nginx
     with Up(tmp_path / "data") as up, in_front(up, tmp_path) as nginx:
         demo = up.stack["environment"]
         feature = demo["feature"]
-        python_sdk = [sys.executable, "-c", PYTHON_SDK, demo["server_key"], nginx.url, feature]
+        sdk = python_sdk(demo["server_key"], nginx.url, feature)
         with (
             served(pages, stream=nginx.url, key=demo["key"], feature=feature) as page_url,
-            following(python_sdk, tmp_path / "python.log") as python,
+            following(sdk, tmp_path / "python.log") as python,
         ):
             tenth, twelfth, plain = (browser.new_context().new_page() for _ in range(3))
             requests = _stream_requests(plain)
