@@ -196,6 +196,7 @@ sub fs_backend_request {
   unset bereq.http.X-Fs-Methods;
   unset bereq.http.X-Fs-Version;
   unset bereq.http.X-Fs-Place;
+  unset bereq.http.X-Fs-Asker;
   # Between two POPs the inner one has to be the first to give up.
   set bereq.first_byte_timeout = 20s;
   # Three heartbeats. Fastly takes a body that was silent for so long for complete, so no object may be fresh by then:

@@ -39,6 +39,7 @@ sub test_miss_stream {
   set bereq.http.X-Fs-Kind = "stream";
   set bereq.http.X-Fs-Methods = "GET";
   set bereq.http.X-Fs-Place = "x";
+  set bereq.http.X-Fs-Asker = "x";
   set bereq.http.X-Fs-Version = "1";
   set bereq.http.Accept-Encoding = "gzip";
   set bereq.http.If-None-Match = "x";
@@ -52,6 +53,7 @@ sub test_miss_stream {
   assert.is_notset(bereq.http.X-Fs-Kind);
   assert.is_notset(bereq.http.X-Fs-Methods);
   assert.is_notset(bereq.http.X-Fs-Place);
+  assert.is_notset(bereq.http.X-Fs-Asker);
   assert.is_notset(bereq.http.X-Fs-Version);
   assert.is_notset(bereq.http.Accept-Encoding);
   assert.is_notset(bereq.http.If-None-Match);
@@ -110,7 +112,6 @@ describe a_stream {
     set beresp.ttl = 3600s;
     set beresp.cacheable = false;
     set beresp.do_stream = false;
-    set beresp.gzip = true;
     set beresp.brotli = true;
     set beresp.stale_while_revalidate = 60s;
     set beresp.stale_if_error = 60s;
@@ -133,7 +134,6 @@ describe a_stream {
     assert.state(deliver);
     assert.true(beresp.do_stream);
     assert.true(beresp.cacheable);
-    assert.false(beresp.gzip);
     assert.false(beresp.brotli);
     assert.equal(beresp.stale_while_revalidate, 0s);
     assert.equal(beresp.stale_if_error, 0s);
@@ -142,6 +142,14 @@ describe a_stream {
     assert.is_notset(beresp.http.ETag);
     assert.is_notset(beresp.http.Last-Modified);
     assert.is_notset(beresp.http.X-Compress-Hint);
+  }
+
+  // @scope: fetch
+  // @suite: nor by gzip
+  sub test_fetch_gzip {
+    set beresp.gzip = true;
+    testing.call_subroutine("vcl_fetch");
+    assert.false(beresp.gzip);
   }
 
   // @scope: fetch
