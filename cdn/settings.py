@@ -16,7 +16,9 @@ from stream_server.addresses import network_fault
 __all__ = ["CdnSettings"]
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
-_MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
+_HOST = re.compile(r"[A-Za-z0-9.:-]+")
+_FILE = re.compile(r'/[^"\\\x00-\x1f]*')
+_MEMORY = re.compile(r"[1-9][0-9]{0,5}[mgMG]")
 LARGEST_PORT = 65535
 
 
@@ -33,9 +35,9 @@ class CdnSettings(ProgramSettings):
     purgers: tuple[str, ...]
     document_ttl: Annotated[float, Field(ge=0, le=86400)]
     clients: Annotated[int, Field(ge=100, le=1_000_000)]
-    document_memory: Annotated[str, Field(pattern=_MEMORY)]
-    stream_memory: Annotated[str, Field(pattern=_MEMORY)]
-    drain_file: Annotated[str, Field(pattern=r'^/[^"\\\x00-\x1f]*$')]
+    document_memory: str
+    stream_memory: str
+    drain_file: str
     varnish_name: Annotated[str, Field(min_length=1)]
     report_host: Annotated[str, Field(min_length=1)]
     report_port: Annotated[int, Field(ge=0, le=LARGEST_PORT)]
@@ -52,6 +54,13 @@ class CdnSettings(ProgramSettings):
         yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
         if self.nats_credentials and not Path(self.nats_credentials).is_file():
             yield f"nats_credentials: there is no file {self.nats_credentials}"
+        if not _HOST.fullmatch(self.host):
+            yield f"host: {self.host!r} is no address or name of this machine"
+        if not _FILE.fullmatch(self.drain_file):
+            yield f"drain_file: {self.drain_file!r} is no absolute path without quotes and backslashes"
+        for name in ("document_memory", "stream_memory"):
+            if not _MEMORY.fullmatch(text := vars(self)[name]):
+                yield f"{name}: {text!r} is no amount of memory; write it like 256m or 4g"
         for name in ("tiers", "purgers"):
             yield from (f"{name}: {fault}" for each in vars(self)[name] if (fault := network_fault(each)))
 

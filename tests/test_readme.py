@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cdn.settings import CdnSettings
 from flagstream.settings import ProgramSettings, load
 from publisher.settings import PublisherSettings
 from stream_server.settings import StreamServerSettings
@@ -19,7 +20,11 @@ from tests.servers import NatsServer, wait_until
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "cdn").rglob("README.md")),
+]
 
 
 def blocks(language: str) -> list[str]:
@@ -36,7 +41,7 @@ def settings_table(program: str) -> str:
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize("model", [PublisherSettings, StreamServerSettings])
+@pytest.mark.parametrize("model", [PublisherSettings, StreamServerSettings, CdnSettings])
 def test_the_readme_lists_every_setting_with_its_default(model: type[ProgramSettings]) -> None:
     table = settings_table(model.program)
     assert table.count("\n| `") == len(model.model_fields)
@@ -47,11 +52,11 @@ def test_the_production_settings_of_the_readme_are_valid(tmp_path: Path) -> None
     (text,) = blocks("toml")
     site = tmp_path / "flagstream.toml"
     site.write_text(text)
-    for model in (PublisherSettings, StreamServerSettings):
+    for model in (PublisherSettings, StreamServerSettings, CdnSettings):
         load(model, environ={"FLAGSTREAM_CONFIG": str(site)})
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
         if "://" not in target:
