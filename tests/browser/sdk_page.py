@@ -20,15 +20,16 @@ PAGE = """<!doctype html>
 <output id="value">loading</output>
 <script type="module">
   import flagsmith from "/{package}/index.mjs";
+  const base = new URLSearchParams(location.search).get("base") ?? "{stream}";
   const shown = document.getElementById("value");
   const show = () => {{
     shown.textContent = JSON.stringify([flagsmith.hasFeature("{feature}"), flagsmith.getValue("{feature}")]);
   }};
   await flagsmith.init({{
     environmentID: "{key}",
-    api: "{stream}/api/v1/",
+    api: `${{base}}/api/v1/`,
     realtime: true,
-    eventSourceUrl: "{stream}/",
+    eventSourceUrl: `${{base}}/`,
     onChange: show,
   }});
   show();
@@ -40,7 +41,8 @@ EVENT_SOURCE_PAGE = """<!doctype html>
 <link rel="icon" href="data:,">
 <output id="value">0</output>
 <script>
-  const source = new EventSource("{stream}/sse/environments/{key}/stream");
+  const base = new URLSearchParams(location.search).get("base") ?? "{stream}";
+  const source = new EventSource(`${{base}}/sse/environments/{key}/stream`);
   source.addEventListener("environment_updated", (event) => {{
     document.getElementById("value").textContent = JSON.parse(event.data).updated_at;
   }});
@@ -55,7 +57,10 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path, *, stream: str, key: str, feature: str) -> Iterator[str]:
-    """Serve a page for each SDK (`/10.html`, `/12.html`) and one for EventSource; yields the base URL."""
+    """Serve a page for each SDK (`/10.html`, `/12.html`) and one for EventSource; yields the base URL.
+
+    With `?base=URL` a page goes there instead of to `stream`.
+    """
     if not SDKS.exists():
         missing("the published Flagsmith JavaScript SDK", "npm")
     for version, package in PACKAGES.items():

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.python_sdk import following, python_sdk, wait_for_line
 from tests.browser.sdk_page import served
 from tests.programs import COMMAND, Up, environment
-from tests.servers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-PYTHON_SDK = """
-import sys, time
-from flagsmith import Flagsmith
-server_key, stream, feature = sys.argv[1:]
-client = Flagsmith(
-    environment_key=server_key,
-    api_url=stream + "/api/v1/",
-    realtime_api_url=stream,
-    enable_local_evaluation=True,
-    enable_realtime_updates=True,
-)
-shown = None
-while True:
-    flags = client.get_environment_flags()
-    now = (flags.is_feature_enabled(feature), flags.get_feature_value(feature))
-    if now != shown:
-        shown = now
-        print(*now, flush=True)
-    time.sleep(0.005)
-"""
-
-
-@contextmanager
-def following(command: list[str], log: Path) -> Iterator[Path]:
-    """Run a program that prints what it sees; yields the file that it prints to."""
-    with (
-        log.open("w") as out,
-        subprocess.Popen(command, stdout=out, stderr=out, env=environment(PYTHONUNBUFFERED="1")) as running,
-    ):
-        try:
-            yield log
-        finally:
-            running.terminate()
-
-
-def wait_for_line(log: Path, text: str, what: str) -> None:
-    wait_until(lambda: any(text in line for line in log.read_text().splitlines()), f"{what} showing {text!r}")
 
 
 def sign_in(page: Page, up: Up) -> None:
@@ -71,11 +29,10 @@ def test_a_toggle_on_the_page_reaches_every_kind_of_client(browser: Browser, tmp
         stack, demo = up.stack, up.stack["environment"]
         feature = demo["feature"]
         watch = [*COMMAND, "watch", demo["key"], "--api-url", stack["stream"]]
-        python_sdk = [sys.executable, "-c", PYTHON_SDK, demo["server_key"], stack["stream"], feature]
         with (
             served(pages, stream=stack["stream"], key=demo["key"], feature=feature) as site,
             following(watch, tmp_path / "watch.log") as watched,
-            following(python_sdk, tmp_path / "python.log") as python,
+            following(python_sdk(demo["server_key"], stack["stream"], feature), tmp_path / "python.log") as python,
         ):
             first, second, *sdks = (browser.new_context().new_page() for _ in range(4))
             for page in (first, second):
