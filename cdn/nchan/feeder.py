@@ -15,8 +15,7 @@ from cdn.nchan.figures import Figures
 from cdn.nchan.health import Health
 from cdn.nchan.outbox import Outbox
 from cdn.nchan.target import Target
-from flagstream import logs
-from flagstream.logs import get_logger
+from flagstream.logs import configure, get_logger
 from stream_server.feed import Feed
 from stream_server.frames import Frame, encode_opening
 from stream_server.settings import StreamServerSettings
@@ -76,7 +75,7 @@ def encode_message(version: int, retry: float) -> bytes:
 
 def run(settings: StreamServerSettings, nginx: Sequence[Address], host: str, port: int) -> None:
     """Feed `nginx` until SIGTERM or SIGINT; a second signal stops at once."""
-    logs.configure(program=PROGRAM, log_format=settings.log_format, level=settings.log_level)
+    configure(program=PROGRAM, log_format=settings.log_format, level=settings.log_level)
     asyncio.run(_run(settings, nginx, host, port))
 
 
