@@ -10,9 +10,9 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
+from cdn.health import Health
 from cdn.nchan.connection import Address
 from cdn.nchan.figures import Figures
-from cdn.nchan.health import Health
 from cdn.nchan.outbox import Outbox
 from cdn.nchan.target import Target
 from flagstream.logs import configure, get_logger

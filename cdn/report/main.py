@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from cdn.nchan.health import Health
+from cdn.health import Health
 from cdn.report.answers import Answers
 from cdn.report.figures import Figures
 from cdn.report.watch import Watch

@@ -1,4 +1,4 @@
-"""``/health`` and ``/metrics`` of a feeder, on a small port of its own."""
+"""``/health`` and ``/metrics`` of a program beside the edge, on a small port of its own."""
 
 from __future__ import annotations
 
