@@ -107,7 +107,13 @@ def by_uvicorn(http: Any) -> Serving:
     async def serving(settings: StreamServerSettings) -> AsyncIterator[Place]:
         parts = assemble(settings)
         config = uvicorn.Config(
-            create_app(settings, parts), http=http, ws="none", lifespan="on", log_config=None, server_header=False
+            create_app(settings, parts),
+            http=http,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="info",  # or that of the last server of this process, which a test may have silenced
+            server_header=False,
         )
         server = uvicorn.Server(config)
         [listener] = bind("127.0.0.1", 0, 1)
