@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,17 +102,21 @@ BREAKAGES = [
 
 def test_breaking_a_rule_fails_its_unit_test(falco: str, tmp_path: Path) -> None:
     sound = VCL.read_text()
-    missed = []
-    for number, (claim, rule, broken) in enumerate(BREAKAGES):
-        assert sound.count(rule) >= 1, f"the VCL no longer holds {rule!r}"
+
+    def missed(case: tuple[int, tuple[str, str, str]]) -> str:
+        number, (claim, rule, broken) = case
+        assert rule in sound, f"the VCL no longer holds {rule!r}"
         folder = tmp_path / str(number)
         shutil.copytree(FASTLY / "tests", folder / "tests")
         (folder / "flagstream.vcl").write_text(sound.replace(rule, broken))
         done = run(falco, "test", folder)
         # An assertion has to fail; a VCL that cannot be read would prove nothing.
-        if not re.search(r"[1-9]\d* failed", done.stdout) or "Assertion" not in done.stdout:
-            missed.append(f"{claim}: {done.stdout[-300:]}")
-    assert not missed, "\n".join(missed)
+        caught = re.search(r"[1-9]\d* failed", done.stdout) and "Assertion" in done.stdout
+        return "" if caught else f"{claim}: {done.stdout[-300:]}"
+
+    with ThreadPoolExecutor(2) as pool:
+        faults = list(filter(None, pool.map(missed, enumerate(BREAKAGES))))
+    assert not faults, "\n".join(faults)
 
 
 # What falco cannot be asked: it takes "//" for the beginning of a host.
