@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -32,6 +33,9 @@ from publisher.purging.queue import MOST, EdgePurges
 __all__ = ["PurgeFirst"]
 
 log = get_logger(__name__)
+
+TELL: Final = 60.0
+"""Seconds between two lines that say the same; the counter has all."""
 
 FLUSH: Final = 2
 """Seconds that NATS has to take over what is foretold."""
@@ -82,7 +86,7 @@ class PurgeFirst:
         self._again = again
         self._repeats: dict[str, float] = {}  # surrogate key to the moment of the loop, in the order of the moments
         self._more = asyncio.Event()
-        self._complains = False
+        self._told_at = -math.inf
 
     async def announce(self, key: str, version: int) -> int:
         """Foretell, purge, announce; raises `NotAnnouncedError` when NATS does not take it."""
@@ -127,12 +131,13 @@ class PurgeFirst:
 
     def _note(self, *, purged: bool) -> None:
         if purged:
-            self._complains = False
             return
         self.unpurged += 1
-        if not self._complains:
-            self._complains = True
-            log.error("changes are announced although an edge is not purged; it may serve old flags", reason=self.fault)
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at > TELL:
+            self._told_at = now
+            reason = self.fault or "more purges wait than an edge takes in time"
+            log.error("changes are announced although an edge is not purged; it may serve old flags", reason=reason)
 
     def _repeat(self, name: str) -> None:
         """Have `name` purged again later."""

@@ -1,16 +1,11 @@
-"""What an edge must be able to do, and how it says that it could not; requests that all kinds of edges share."""
+"""What an edge must be able to do, and how it says that it could not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-import httpx
-
-__all__ = ["AwayError", "Edge", "PurgeError", "request"]
-
-ATTEMPTS: Final = 2
-"""A connection that was kept open may have been closed by the edge just now; then a new one is tried at once."""
+__all__ = ["AwayError", "Edge", "PurgeError"]
 
 
 class PurgeError(Exception):
@@ -38,33 +33,3 @@ class Edge(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
-
-
-async def request(client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
-    """Send one request without a body. Raises `PurgeError`, or `AwayError` when the connection is refused."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return await client.request(method, url, headers=dict(headers))
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
-            if attempt == ATTEMPTS:
-                raise PurgeError(f"the connection broke: {type(error).__name__}") from error
-        except httpx.ConnectError as error:
-            if _is_refused(error):
-                raise AwayError("the connection is refused") from error
-            raise PurgeError("it cannot be reached") from error
-        except httpx.TimeoutException as error:
-            raise PurgeError("it does not answer") from error
-        except (httpx.HTTPError, OSError) as error:
-            raise PurgeError(type(error).__name__) from error
-    raise AssertionError("unreachable")
-
-
-def _is_refused(error: BaseException | None) -> bool:
-    """Tell whether every address of the edge refused; the transport wraps what the system said."""
-    while error is not None:
-        if isinstance(error, BaseExceptionGroup):
-            return all(_is_refused(each) for each in error.exceptions)
-        if isinstance(error, ConnectionRefusedError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx
 
-from publisher.purging.edge import AwayError, PurgeError, request
+from publisher.purging.edge import PurgeError
 
 __all__ = ["FastlyEdge"]
 
@@ -49,13 +49,10 @@ class FastlyEdge:
 
     async def purge(self, names: Sequence[str]) -> None:
         """Purge these surrogate keys and wait until all nodes have heard of it; raises `PurgeError`."""
-        try:
-            if len(names) == 1:
-                answer = await request(self._client, "POST", f"{self._path}/{names[0]}", {})
-            else:
-                answer = await request(self._client, "POST", self._path, {"Surrogate-Key": " ".join(names)})
-        except AwayError as error:
-            raise PurgeError(error.reason) from error  # an API that is away says nothing of the edge, which serves on
+        if len(names) == 1:
+            answer = await self._post(f"{self._path}/{names[0]}", {})
+        else:
+            answer = await self._post(self._path, {"Surrogate-Key": " ".join(names)})
         if not answer.is_success:
             raise PurgeError(*_why(answer))
         await asyncio.sleep(SPREAD)
@@ -63,6 +60,18 @@ class FastlyEdge:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+    async def _post(self, url: str, headers: dict[str, str]) -> httpx.Response:
+        try:
+            try:
+                return await self._client.post(url, headers=headers)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A connection that was kept open may just have been closed at the other end; now a new one is made.
+                return await self._client.post(url, headers=headers)
+        except httpx.TimeoutException as error:
+            raise PurgeError("its API does not answer") from error
+        except (httpx.HTTPError, OSError) as error:
+            raise PurgeError(f"its API cannot be reached: {type(error).__name__}") from error
 
 
 def _why(answer: httpx.Response) -> tuple[str, float]:

@@ -154,6 +154,7 @@ class EdgePurges:
         return taken
 
     async def _call(self, taken: Mapping[str, Waiters]) -> None:
+        began = _now()
         try:
             async with asyncio.timeout(min(TIMEOUT, self._patience)):
                 await self._edge.purge(list(taken))
@@ -166,7 +167,7 @@ class EdgePurges:
         except (PurgeError, TimeoutError) as error:
             self.counters.failed += len(taken)
             failure = error if isinstance(error, PurgeError) else PurgeError("it does not answer")
-            self._failed(failure)
+            self._failed(failure, began)
             for name, waiters in taken.items():
                 self._put_back(name, waiters)
         else:
@@ -214,10 +215,10 @@ class EdgePurges:
         self._failing_since = None
         self._back_off(0.0)
 
-    def _failed(self, error: PurgeError) -> None:
+    def _failed(self, error: PurgeError, began: float) -> None:
         if self._failing_since is None:
             log.warning("purging an edge fails, trying on", edge=self.name, reason=error.reason)
-            self._failing_since = _now()
+            self._failing_since = began
         self.fault = error.reason
         self._away = False
         self._back_off(error.wait)

@@ -45,8 +45,8 @@ def fastly(port: int, token: str = TOKEN, service: str = SERVICE, timeout: float
     return FastlyEdge(f"http://127.0.0.1:{port}", service, token, timeout)
 
 
-def varnish(port: int, timeout: float = TIMEOUT) -> VarnishEdge:
-    return VarnishEdge(f"http://127.0.0.1:{port}", timeout)
+def varnish(port: int) -> VarnishEdge:
+    return VarnishEdge(f"http://127.0.0.1:{port}")
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -165,7 +165,7 @@ async def test_a_frozen_edge_costs_its_own_patience_and_is_purged_when_it_thaws(
         assert await quick.purge(NAME)
         assert not waiting.done()
         assert not await waiting
-        assert slow.fault == "it does not answer"
+        assert slow.fault == "its API does not answer"
         frozen.open.set()
         await until(lambda: not slow.waiting, "the purge behind")
         assert NAME in frozen.purged
@@ -239,24 +239,62 @@ async def test_what_waits_is_bounded_and_what_was_forgotten_is_counted(monkeypat
         assert purges.counters.forgotten == 20
 
 
-async def test_a_connection_that_the_edge_closed_meanwhile_is_no_failure() -> None:
-    """Answers and closes without saying so, as a server does whose idle connections time out."""
-    seen: list[str] = []
+async def answering(reader: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Yield the surrogate key of each request that comes."""
+    while head := await reader.readuntil(b"\r\n\r\n"):
+        yield head.decode().rpartition("Surrogate-Key: ")[2].strip()
+
+
+@asynccontextmanager
+async def raw_varnish(answers: int, answer: bytes, seen: list[str]) -> AsyncIterator[int]:
+    """Close every connection after so many answers, without having said so."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        seen.append(head.split()[0])
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        await writer.drain()
-        if len(seen) == 1:
-            await reader.readuntil(b"\r\n\r\n")  # the second request on this connection gets no answer
+        left = answers
+        try:
+            async for name in answering(reader):
+                if not left:
+                    break
+                left -= 1
+                seen.append(name)
+                writer.write(answer)
+        except asyncio.IncompleteReadError:
+            pass
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
-        async with purging(varnish(port, timeout=2)) as purges:
-            assert await purges.purge(NAME)
-            assert await purges.purge(NAME)
-            assert purges.counters.failed == 0
-            assert seen == ["PURGE", "PURGE"]
+        yield server.sockets[0].getsockname()[1]
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+NAMES = [surrogate_key("document", str(number)) for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer"),
+    [(1, OK), (3, OK), (1, OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")), (1, b"HTTP/1.1 200 OK\r\n\r\n")],
+)
+async def test_a_varnish_that_closes_connections_is_purged_of_everything(answers: int, answer: bytes) -> None:
+    seen: list[str] = []
+    async with raw_varnish(answers, answer, seen) as port, purging(varnish(port)) as purges:
+        assert all(await asyncio.gather(*(purges.purge(name) for name in NAMES)))
+        assert await purges.purge(NAME)
+        assert seen == [*NAMES, NAME]
+        assert purges.counters.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "what it answers is not HTTP"),
+        (b"x" * 200_000, "what it answers is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", "what it answers is not HTTP"),
+        (b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n", "it answers 301"),
+        (b"", "the connection broke"),
+    ],
+)
+async def test_what_is_no_varnish_is_found_out(answer: bytes, reason: str) -> None:
+    async with raw_varnish(1 if answer else 0, answer, []) as port, purging(varnish(port), patience=0.3) as purges:
+        assert not await purges.purge(NAME)
+        assert purges.fault == reason
