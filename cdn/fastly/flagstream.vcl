@@ -286,8 +286,8 @@ sub fs_fetch_document {
         && !beresp.http.X-Flagstream-Stale) {
         set beresp.ttl = 3600s;
       }
-    } else if (!beresp.http.X-Flagstream-Stale && beresp.http.Surrogate-Key) {
-      # Only what can be purged may be kept.
+    } else if (beresp.http.Surrogate-Key && beresp.http.Cache-Control !~ "no-store" && !beresp.http.X-Flagstream-Stale) {
+      # Only what can be purged may be kept, and nothing that its origin knows to be old already.
       set beresp.ttl = 0s;
       set beresp.ttl += std.atoi(table.lookup(flagstream_settings, "document_ttl", "1"));
     }

@@ -87,7 +87,9 @@ BREAKAGES = [
     ("environments share a document", "set req.hash += req.http.X-Environment-Key;", ""),
     ("a lagging document is kept", "beresp.http.X-Flagstream-Version == req.http.X-Fs-Version", "true"),
     ("a stale document is kept", "&& !beresp.http.X-Flagstream-Stale) {\n        set", ") {\n        set"),
-    ("what cannot be purged is kept", "&& beresp.http.Surrogate-Key) {", ") {"),
+    ("what cannot be purged is kept", "if (beresp.http.Surrogate-Key && ", "if ("),
+    ("what must not be stored is kept", 'beresp.http.Cache-Control !~ "no-store" && ', ""),
+    ("what is old already is kept", '"no-store" && !beresp.http.X-Flagstream-Stale', '"no-store"'),
     ("unversioned documents are kept", '"document_ttl", "0")) > 0', '"document_ttl", "0")) >= 0'),
     ("two tiers keep what one purge has to find", "&& req.backend.is_shield) {\n    return(pass)", "&& false) {\n    return(pass)"),  # noqa: E501 - a part of the VCL
     ("surrogate keys reach clients", "unset resp.http.Surrogate-Key;", ""),

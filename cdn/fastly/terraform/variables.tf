@@ -50,7 +50,7 @@ variable "waiting_room" {
 }
 
 variable "shield" {
-  description = "Fastly's code of the POP near the origin that all other POPs ask (amsterdam-nl, iad-va-us, …); empty for no shield. With one, set tiers to 2 when you choose the join window."
+  description = "Fastly's code of the POP near the origin that all other POPs ask (amsterdam-nl, iad-va-us, …); empty for no shield. With one, set edge_tiers = 2 on the stream servers."
   type        = string
   default     = ""
 

@@ -341,6 +341,28 @@ describe a_document {
   }
 
   // @scope: fetch
+  // @suite: and its origin lets it be stored
+  sub test_fetch_unversioned_no_store {
+    testing.table_set(flagstream_settings, "document_ttl", "600");
+    unset req.http.X-Fs-Version;
+    set beresp.http.Surrogate-Key = "document-0123456789abcdef";
+    set beresp.http.Cache-Control = "private, no-store";
+    testing.call_subroutine("vcl_fetch");
+    assert.equal(beresp.ttl, 1s);
+  }
+
+  // @scope: fetch
+  // @suite: and its upstream is not down
+  sub test_fetch_unversioned_stale {
+    testing.table_set(flagstream_settings, "document_ttl", "600");
+    unset req.http.X-Fs-Version;
+    set beresp.http.Surrogate-Key = "document-0123456789abcdef";
+    set beresp.http.X-Flagstream-Stale = "1";
+    testing.call_subroutine("vcl_fetch");
+    assert.equal(beresp.ttl, 1s);
+  }
+
+  // @scope: fetch
   // @suite: and by one tier only
   sub test_fetch_unversioned_shield {
     testing.inject_variable("req.backend.is_shield", true);
