@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from publisher.messages import surrogate_key, version_of
+from publisher.purging.edge import PurgeError
+from publisher.purging.varnish import VarnishEdge
 from tests.documents.upstream import serving
 from tests.edge.fastly_stand_in import SERVICE, TOKEN, FastlyStandIn
 from tests.edge.varnish import Varnish
@@ -273,6 +275,21 @@ async def kill_and_start_again(site: Site, held_up: FastlyStandIn) -> None:
     assert clients.old == []
     assert site.edge.counter("MAIN.bans_added") >= purged + 2  # the next one begins anew
     await until(lambda: site.metric("publisher_outbox_waiting") == 0, "the mark")
+
+
+async def test_a_real_varnish_takes_purges_in_one_packet(tmp_path: Path) -> None:
+    edge = Varnish(tmp_path, origins=["127.0.0.1:1"], document_ttl=3600.0).start()
+    try:
+        purger, before = VarnishEdge(edge.url), edge.counter("MAIN.bans_added")
+        for _ in range(2):
+            await purger.purge([surrogate_key("document", str(number)) for number in range(64)])
+        await purger.close()
+        assert edge.counter("MAIN.bans_added") == before + 128
+        with pytest.raises(PurgeError, match="it answers 400"):
+            await purger.purge(["no name"])
+        await purger.close()
+    finally:
+        edge.process.kill()
 
 
 async def test_a_change_does_not_wait_for_a_varnish_that_is_down_and_one_that_comes_back_is_not_old(make: Any) -> None:
