@@ -252,7 +252,7 @@ sub fs_fetch_stream {
     set beresp.ttl -= std.atoi(beresp.http.Age);
     if (beresp.http.X-Stream-Lifetime) {
       set var.left = 0s;
-      set var.left += std.atof(beresp.http.X-Stream-Lifetime);
+      set var.left += std.atoi(regsub(beresp.http.X-Stream-Lifetime, "\..*$", ""));
       set var.left -= std.atoi(beresp.http.Age);
       set var.left -= 1s;
       if (beresp.ttl > var.left) {
@@ -452,5 +452,6 @@ sub fs_log_line {
     {","seconds":"} time.elapsed.sec
     {","state":""} json.escape(fastly_info.state)
     {"","restarts":"} std.itoa(req.restarts)
-    {","environment":""} var.environment {"""} "}";
+    {","place":""} if(req.http.X-Fs-Place, req.http.X-Fs-Place, "origin")
+    {"","environment":""} var.environment {"""} "}";
 }

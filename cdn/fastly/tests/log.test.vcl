@@ -8,8 +8,18 @@ sub test_log_digest {
   set req.http.X-Fs-Kind = "stream";
   testing.call_subroutine("fs_log_line");
   assert.is_json(req.http.X-Fs-Log);
-  assert.match(req.http.X-Fs-Log, {"^.{1}"time":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z","method":"GET","kind":"stream","status":200,"bytes":[0-9]+,"seconds":[0-9]+,"state":"[A-Z-]+","restarts":0,"environment":"fb0765d4ae8827cb".$"});
+  assert.match(req.http.X-Fs-Log, {"^.{1}"time":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z","method":"GET","kind":"stream","status":200,"bytes":[0-9]+,"seconds":[0-9]+,"state":"[A-Z-]+","restarts":0,"place":"origin","environment":"fb0765d4ae8827cb".$"});
   assert.not_contains(req.http.X-Fs-Log, "env-key-1");
+}
+
+// @scope: log
+// @suite: it says who was asked
+sub test_log_place {
+  set req.url = "/sse/environments/env-key-1/stream";
+  set req.http.X-Fs-Place = "nowhere";
+  testing.call_subroutine("fs_log_line");
+  assert.is_json(req.http.X-Fs-Log);
+  assert.contains(req.http.X-Fs-Log, "%22place%22:%22nowhere%22");
 }
 
 // @scope: log
