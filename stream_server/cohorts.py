@@ -18,6 +18,9 @@ __all__ = ["Cohorts"]
 PERIOD: Final = 0.1
 """Seconds whose streams are let go together."""
 
+WAITING: Final = (b"x-flagstream-waiting", b"1")
+"""Tells an edge that this stream may end before its time."""
+
 
 class Origins(Protocol):
     """What is known of the stream servers that clients wait for."""
@@ -55,6 +58,7 @@ class Cohorts:
         del key
         cohort = int(time.monotonic() / PERIOD)
         self._open[cohort] = None
+        headers = [*headers, WAITING]
         await self._streams.serve(scope, receive, send, key=str(cohort), life=life, headers=headers, on_end=on_end)
 
     async def run(self, origins: Origins) -> None:

@@ -65,6 +65,7 @@ class StreamServerSettings(ProgramSettings):
     edge_tiers: Annotated[int, Field(ge=1, le=4)]
     waiting_room: bool
     waiting_for: tuple[str, ...]
+    edge_guard: bool
     heartbeat: Seconds
     peer_timeout: Annotated[float, Field(ge=1, le=3600)]
     min_interval: Annotated[float, Field(ge=0, le=60)]
@@ -153,6 +154,8 @@ class StreamServerSettings(ProgramSettings):
         if not self.waiting_room:
             if self.waiting_for:
                 yield "waiting_for: must be empty without waiting_room = true: only a waiting room looks for servers"
+            if self.edge_guard:
+                yield "edge_guard: must be false without waiting_room = true: only a waiting room ends streams early"
             return
         used = self.of_waiting_room()
         if used.lifetime < used.shortest_stream:

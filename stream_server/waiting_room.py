@@ -46,7 +46,9 @@ class WaitingRoom:
         metrics = Metrics()
         self.engine = Engine.of(settings, metrics, newest=lambda _: 0, shedding=LiveControls())
         self.origins = Origins(settings.waiting_for, metrics.registry)
-        self._cohorts = Cohorts(self.engine.streams(settings.heartbeat), self.engine.hub, settings.shortest_stream)
+        # Where nothing that has ended is replayed, nobody has to wait until no cache takes his stream for fresh.
+        age = 0.0 if settings.edge_guard else settings.shortest_stream
+        self._cohorts = Cohorts(self.engine.streams(settings.heartbeat), self.engine.hub, age)
         self._lives = Lives(self.engine.lifetimes, self.origins, settings.shortest_stream)
         metrics.ready.set(1)
 

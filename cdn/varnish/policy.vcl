@@ -258,8 +258,9 @@ sub vcl_deliver {
 sub fs_deliver_stream {
     # A stream that has ended but is still fresh would be replayed as a finished body: whoever connects is ended at
     # once and connects again. So a finished hit goes round once more, to hit nothing that old.
-    if (resp.status == 200 && !resp.is_streaming && obj.hits > 0 && obj.age > 1s && req.restarts == 0
-        && req.method == "GET") {
+    # Once a second is enough for an origin that ends streams at once; a waiting room ends them all when one is back.
+    if (resp.status == 200 && !resp.is_streaming && obj.hits > 0 && req.restarts == 0 && req.method == "GET"
+        && (obj.age > 1s || resp.http.X-Flagstream-Waiting)) {
         # Look-up measures age at req.time, the arrival, which a restart does not reset; obj.age is that of now.
         set req.http.X-Fs-Older-Than = obj.age - (now - req.time) - 0.01s;
         return (restart);

@@ -44,7 +44,12 @@ class EmbeddedEdge:
                 *(sys.executable, "-m", "flagstream", "serve", "--host", HOST, "--port", str(waiting_port)),
                 *("--waiting-room", "--waiting-for", stream_url),
             ],
-            {**os.environ, "STREAM_SERVER_DRAIN": str(LONGEST_DRAIN), "STREAM_SERVER_WORKERS": "1"},
+            {
+                **os.environ,
+                "STREAM_SERVER_DRAIN": str(LONGEST_DRAIN),
+                "STREAM_SERVER_WORKERS": "1",
+                "STREAM_SERVER_EDGE_GUARD": "true",
+            },
             stops=AT_ONCE,
         )
         self.varnish = Child(

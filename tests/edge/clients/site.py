@@ -125,6 +125,7 @@ def _waiting_room(folder: Path, origins: list[str]) -> Program:
     env = environment(
         STREAM_SERVER_PORT=port,
         STREAM_SERVER_WAITING_ROOM="true",
+        STREAM_SERVER_EDGE_GUARD="true",
         STREAM_SERVER_WAITING_FOR=",".join(origins),
     )
     return Program("waiting_room", ["serve"], folder, port, env)
