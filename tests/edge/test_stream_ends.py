@@ -64,7 +64,7 @@ def test_no_loop_when(script: Callable[[int], Act], tmp_path: Path) -> None:
     # One who comes while a stream is about to end sees that end; so a few more than one connection a stream.
     assert report.opened <= CLIENTS * (streams + 0.5), report
     assert report.cut == report.failed == report.refused == 0, "nothing was replayed, nothing cut"
-    assert report.ended > CLIENTS
+    assert report.ended >= CLIENTS
 
 
 def test_the_naive_configuration_loops_in_the_same_test(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_ninety_versions_over_streams_of_three_seconds_leave_everybody_at_the_ne
         assert running.wait_open(group, 5).met
         for _ in range(90):
             version = site.announce("abc")
-            time.sleep(0.1)  # the pace of the versions, which is what is tested
+            time.sleep(0.07)  # the pace of the versions, which is what is tested
         report = running.wait_reached(group, version, 5)
         assert report.met, report
         assert report.ended >= 200, "over several streams each"
