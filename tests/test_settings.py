@@ -92,6 +92,7 @@ def test_every_fault_is_reported_at_once_and_by_its_name(tmp_path: Path) -> None
         ({"edge": True, "lifetime": 40, "drain": 44}, "drain = 44: must be at least lifetime + 5 = 45"),
         ({"edge": True, "join_window": 0.9}, "join_window = 0.9: must be at least 1 with edge = true: CDNs count"),
         ({"waiting_for": ["http://a:1"]}, "waiting_for: must be empty without waiting_room = true"),
+        ({"edge_guard": True}, "edge_guard: must be false without waiting_room = true"),
         (
             {"waiting_room": True, "waiting_for": ["a:1"]},
             "waiting_for: must begin with http:// or https://",

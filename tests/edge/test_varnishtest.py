@@ -39,6 +39,7 @@ class Fault:
 
 FAULTS = [
     Fault("finished streams are replayed", "!resp.is_streaming && ", "false && ", "finished_stream"),
+    Fault("ended waiting is replayed", " || resp.http.X-Flagstream-Waiting", "", "waiting_ends"),
     Fault("the second round hits the finished stream again", "set req.ttl = std", "#", "finished_stream"),
     Fault(
         "the second round does not collapse",

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +263,23 @@ async def test_streams_end_as_soon_as_no_cache_can_replay_them_when_a_stream_ser
         # What was open at the return has gone when the youngest is old enough; a busy machine takes a second more.
         assert max(ended for _, ended in ages) <= returned + OLD_ENOUGH + 1.5
         assert len(waiting.logged(back)) == 1
+
+
+async def test_beside_an_edge_that_replays_nothing_everybody_is_let_go_at_once() -> None:
+    port = free_port()
+    settings = waiting_settings(f"http://127.0.0.1:{port}", edge_guard=True)
+
+    async def be_ready(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\nConnection: close\r\n\r\n{"status":"ready"}')
+        writer.close()
+
+    async with here(settings) as (_, url), AsyncExitStack() as open_ones:
+        streams = [await open_ones.enter_async_context(await open_stream(url)) for _ in range(5)]
+        assert {stream.headers["x-flagstream-waiting"] for stream in streams} == {"1"}
+        async with await asyncio.start_server(be_ready, "127.0.0.1", port):
+            ages = await asyncio.gather(*[age_at_the_end(stream) for stream in streams])
+    assert max(ages) < OLD_ENOUGH, "behind another edge they would have to be older"
 
 
 @pytest.mark.parametrize(
