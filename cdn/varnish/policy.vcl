@@ -39,6 +39,10 @@ sub vcl_recv {
     unset req.http.Referer;
     unset req.http.User-Agent;
     unset req.http.X-Forwarded-For;
+    unset req.http.Forwarded;
+    unset req.http.Accept;
+    unset req.http.Accept-Language;
+    unset req.http.TE;
     if (req.http.X-Fs-Older-Than) {
         # Second round of the guard in vcl_deliver: only an object younger than the finished one is a hit. Everything
         # else is a miss, and misses of one key collapse; those of hash_always_miss do not.

@@ -109,7 +109,9 @@ def reloaded(origin: Program) -> int:
 
 def sessions(edge: Varnish) -> int:
     """Return how many clients are connected to an edge."""
-    return sum(value for name, value in edge.counters().items() if name.startswith("MEMPOOL.sess") and name.endswith(".live"))
+    return sum(
+        value for name, value in edge.counters().items() if name.startswith("MEMPOOL.sess") and name.endswith(".live")
+    )
 
 
 async def test_every_client_holds_the_newest_version_while_origins_are_replaced_one_by_one(site: Site) -> None:
