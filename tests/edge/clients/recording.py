@@ -38,10 +38,10 @@ class RecordingOrigin:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RecordingOrigin]:
-        """Serve on a free port."""
+        """Serve on a free port, and on the same one if it serves again."""
         self._held = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
