@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ class Varnish:
     """One edge on a free port; a context manager that ends it.
 
     `streams` are the settings of the stream servers behind it, `parameters` go to varnishd as ``-p NAME=VALUE``;
+    `malloc` is jemalloc's configuration (MALLOC_CONF) instead of the one that `start` sets;
     with `naive` it runs a configuration without our rules.
     """
 
@@ -55,6 +57,7 @@ class Varnish:
         streams: Mapping[str, Any] | None = None,
         waiting_room: int = 0,
         parameters: Mapping[str, str] | None = None,
+        malloc: str = "",
         naive: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +77,8 @@ class Varnish:
             (folder / "edge" / "flagstream.vcl").write_text(NAIVE.replace("PORT", str(origins[0])))
         given = [word for name, value in (parameters or {}).items() for word in ("-p", f"{name}={value}")]
         command = [str(folder / "edge" / START), "-j", "none", "-n", self._name, *given]
-        self.process = Process(command, folder / "varnishd.log")
+        env = {**os.environ, "MALLOC_CONF": malloc} if malloc else None
+        self.process = Process(command, folder / "varnishd.log", env=env)
         try:
             self.process.wait(self._answers, "varnishd's start")
         except BaseException:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.histogram import Histogram, median
-from benchmarks.machine import kernel
 from benchmarks.processes import EndedError
 from benchmarks.results import Table
 from benchmarks.rows.field import KEY, temporary
@@ -115,7 +114,7 @@ def fan_out(*, clients: tuple[int, ...] = (1000, 5000, 15_000), rounds: int = 10
             with temporary() as folder, behind(folder / "origin") as server:
                 if way == "direct":
                     with Swarm(server.port, count, folder) as swarm:
-                        found, more = broadcasts(server, None, swarm, count, rounds), {}
+                        found, more = broadcasts(server, None, swarm, count, rounds), dict[str, object]()
                 else:
                     with through(folder / "edge", server, count) as edge, Swarm(edge.port, count, folder) as swarm:
                         found, more = _with_memory(server, edge, swarm, count, rounds)
@@ -149,36 +148,29 @@ def _figures(found: Measured) -> dict[str, object]:
 def _with_memory(
     server: Server, edge: Varnish, swarm: Swarm, clients: int, rounds: int
 ) -> tuple[Measured, dict[str, object]]:
-    before, kernel_before, counted = edge.memory(), kernel(), edge.counters()
+    before, counted = edge.memory(), edge.counters()
     found = broadcasts(server, edge, swarm, clients, rounds)
-    after, kernel_after, now = edge.memory(), kernel(), edge.counters()
+    after, now = edge.memory(), edge.counters()
     return found, {
         "KiB a client": (after.rss - before.rss) / clients / 1024,
         "PSS KiB a client": (after.pss - before.pss) / clients / 1024,
-        "kernel KiB a client, both ends": (kernel_before.available - kernel_after.available - (after.rss - before.rss))
-        / clients
-        / 1024,
         "threads a client": (now["MAIN.threads"] - counted["MAIN.threads"]) / clients,
         "threads limited": now["MAIN.threads_limited"],
     }
 
 
-PLAIN: Final = "as rendered"
-VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
-    PLAIN: {},
-    "thread_pool_stack=48k": {"thread_pool_stack": "48k"},
-    "workspace_client=32k": {"workspace_client": "32k"},
-    "workspace_client=24k, vsl_buffer=4k": {"workspace_client": "24k", "vsl_buffer": "4k"},
-    "vsl_buffer=4k": {"vsl_buffer": "4k"},
-    "workspace_thread=0.5k": {"workspace_thread": "0.5k"},
-    "workspace_session=0.5k": {"workspace_session": "0.5k"},
-    "all of them": {
-        "thread_pool_stack": "48k",
-        "workspace_client": "24k",
-        "vsl_buffer": "4k",
-        "workspace_thread": "0.5k",
-        "workspace_session": "0.5k",
-    },
+CACHED: Final = "tcache:true"
+"""jemalloc as it is without a word from us: each thread keeps what it has freed for itself."""
+
+UNCACHED: Final = "tcache:false"
+VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "varnishd's own": (CACHED, {}),
+    "thread_pool_stack=48k": (CACHED, {"thread_pool_stack": "48k"}),
+    "workspace_client=24k, vsl_buffer=4k": (CACHED, {"workspace_client": "24k", "vsl_buffer": "4k"}),
+    "MALLOC_CONF=tcache:false": (UNCACHED, {}),
+    "… and workspace_client=24k, vsl_buffer=4k": (UNCACHED, {"workspace_client": "24k", "vsl_buffer": "4k"}),
+    "… and workspace_thread=0.5k": (UNCACHED, {"workspace_thread": "0.5k"}),
+    "… and pcre2_jit_compilation=off": (UNCACHED, {"pcre2_jit_compilation": "off"}),
 }
 
 
@@ -186,11 +178,11 @@ def threads(*, clients: int = 5000, rounds: int = 3) -> Table:
     """Measure the memory of a client at the edge under cheaper settings of threads and workspaces."""
     lines: list[dict[str, object]] = []
     faults: list[str] = []
-    for name, parameters in VARIANTS.items():
+    for name, (malloc, parameters) in VARIANTS.items():
         with temporary() as folder, behind(folder / "origin") as server:
             try:
                 with (
-                    through(folder / "edge", server, clients, parameters=parameters) as edge,
+                    through(folder / "edge", server, clients, malloc=malloc, parameters=parameters) as edge,
                     Swarm(edge.port, clients, folder) as swarm,
                 ):
                     found, more = _with_memory(server, edge, swarm, clients, rounds)

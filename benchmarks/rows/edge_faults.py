@@ -36,7 +36,7 @@ def killed(*, clients: int = 2000, away: float = 10.0) -> Table:
                     folder / "edge",
                     ports[:1],
                     clients=clients,
-                    streams=LIFE | {"edge": True, "drain": 125},
+                    streams={**LIFE, "edge": True, "drain": 125},
                     waiting_room=ports[1],
                     naive=way == "naive",
                 ) as edge,
