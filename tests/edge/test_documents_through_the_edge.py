@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.edge.clients.site import FEATURE, Environment, Site
 from tests.edge.clients.recording import Answer, RecordingOrigin, ask
+from tests.edge.clients.site import FEATURE, Environment, Site
 from tests.edge.varnish import Varnish
 from tests.servers import NatsServer, wait_until
 

@@ -196,7 +196,8 @@ async def test_the_refused_never_reach_the_origin(tmp_path: Path) -> None:
         for method, path, status, allow, reaches in TABLE:
             before = len(origin.requests)
             body = '{"identifier": "a"}' if method in {"POST", "PUT", "PATCH"} else ""
-            request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Environment-Key: k\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            length = f"Content-Length: {len(body)}"
+            request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Environment-Key: k\r\n{length}\r\n\r\n{body}"
             answer = await ask(edge.port, request.encode())
             answer.close()
             assert answer.status == status, (method, path, answer)
@@ -232,12 +233,18 @@ WRONG: list[bytes] = [
     b"\r\n\r\n\r\nGET\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
     b"POST /api/v1/identities/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nbad\r\n\r\n",
-    b"POST /api/v1/identities/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST /api/v1/identities/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n"
-    b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST /api/v1/analytics/flags/ HTTP/1.1\r\nHost: x\r\nContent-Length: 35\r\n\r\n"
-    b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n\r\n",
+    (
+        b"POST /api/v1/identities/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    ),
+    (
+        b"POST /api/v1/identities/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n"
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    ),
+    (
+        b"POST /api/v1/analytics/flags/ HTTP/1.1\r\nHost: x\r\nContent-Length: 35\r\n\r\n"
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n\r\n"
+    ),
     b"POST /api/v1/flags/ HTTP/1.1\r\nHost: x\r\nContent-Length: 33\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /sse/abc/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 33\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /api/v1/flags/ HTTP/1.1\r\nHost: x\r\nContent-Length: 33\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -134,7 +134,7 @@ async def test_an_edge_is_drained_and_stopped_without_a_cut_stream(site: Site, t
     try:
         ports = [site.edge.port, other.port]
         async with under_load(site, ports) as (swarm, _):
-            Path(site.edge.settings.drain_file).touch()
+            await asyncio.to_thread(Path(site.edge.settings.drain_file).touch)
             for path, status in (("", 503), ("/readiness", 503), ("/liveness", 200)):
                 answer = await asyncio.to_thread(httpx.get, f"{site.edge.url}/health{path}")
                 assert answer.status_code == status, path

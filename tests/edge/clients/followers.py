@@ -23,7 +23,7 @@ __all__ = ["Follower", "followers", "seconds_to_hold", "wait_for_all"]
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """`holds` tells whether it shows a value, whose change made a version; a bare EventSource knows the version only."""
+    """`holds` tells whether it shows a value, whose change made a version; an EventSource knows only the version."""
 
     name: str
     proxy: CountingProxy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +95,6 @@ class Site:
                 self.edge.stop()
             for each in reversed(self.programs):
                 if each.process.running:
-                    each.process.popen.send_signal(signal.SIGCONT) if each.process.popen else None
                     each.kill()
 
     def make(self, *names: str) -> list[Environment]:

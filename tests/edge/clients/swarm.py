@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from publisher.messages import version_of
 
@@ -51,7 +52,7 @@ class Swarm:
         self.clients = [Client(key, reuses=number % 2 == 0) for key in keys for number in range(each)]
         self._port = port
 
-    async def __aenter__(self) -> Swarm:
+    async def __aenter__(self) -> Self:
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         self._running = [self._tasks.create_task(self._run(each)) for each in self.clients]
