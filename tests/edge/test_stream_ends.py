@@ -33,7 +33,9 @@ def lived(port: int, folder: Path, *, again: int = 0, seconds: float = SECONDS) 
 def guarded(folder: Path, script: Callable[[int], Act], **options: int) -> tuple[Report, int]:
     """Run clients behind our configuration; return their report and how many streams the origin opened."""
     with ScriptedOrigin(script) as origin:
-        edge = Varnish(folder, origins=[f"127.0.0.1:{origin.port}"]).start()
+        # A replay has a length and leaves its connection open; the load generator takes the close for its end.
+        short = ("-p", "timeout_idle=0.2")
+        edge = Varnish(folder, origins=[f"127.0.0.1:{origin.port}"], arguments=short).start()
         try:
             return lived(edge.port, folder / "clients", **options), len(origin.requests)
         finally:
@@ -61,9 +63,11 @@ def test_no_loop_when(script: Callable[[int], Act], tmp_path: Path) -> None:
         began += script(expected).seconds
         expected += 1
     assert streams <= expected, "one stream after the other"
-    # One who comes while a stream is about to end sees that end; so a few more than one connection a stream.
-    assert report.opened <= CLIENTS * (streams + 0.5), report
-    assert report.cut == report.failed == report.refused == 0, "nothing was replayed, nothing cut"
+    # Varnish calls a stream running until the last of its clients has left it: who is back before that, within
+    # milliseconds, gets the finished one. Once, where a loop would be many times.
+    assert report.cut <= CLIENTS * streams, report
+    assert report.opened <= CLIENTS * (streams + 0.5) + report.cut, report
+    assert report.failed == report.refused == 0
     assert report.ended >= CLIENTS
 
 
@@ -76,7 +80,7 @@ def test_clients_with_a_random_pause_spread_over_streams_and_none_is_ended_at_on
     report, streams = guarded(tmp_path, lambda _: Act(seconds=2.5, fresh=1), again=800)
     assert streams <= (SECONDS + 5) / 1 + 1, "one a join window at most"
     assert report.opened <= CLIENTS * (SECONDS / 1.5 + 2), report
-    assert report.cut == report.failed == report.refused == 0
+    assert report.cut == report.failed == report.refused == 0, "fresh for less than it lives: nothing is replayed"
 
 
 def test_ninety_versions_over_streams_of_three_seconds_leave_everybody_at_the_newest(tmp_path: Path) -> None:
