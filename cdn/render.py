@@ -23,10 +23,10 @@ SITE: Final = "site.vcl"
 START: Final = "start"
 
 HOLDING_KEYS: Final = (
-    *("ReqURL", "ReqHeader", "ReqUnset", "BereqURL", "BereqHeader", "BereqUnset"),
+    *("ReqMethod", "ReqURL", "ReqHeader", "ReqUnset", "BereqMethod", "BereqURL", "BereqHeader", "BereqUnset"),
     *("Hash", "HttpGarbage", "BogoHeader"),
 )
-"""What of Varnish's log can hold an environment's key."""
+"""What of Varnish's log can hold an environment's key; the method too, where somebody swaps it with the path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ class CdnSettings(ProgramSettings):
     purgers: tuple[str, ...]
     document_ttl: Annotated[float, Field(ge=0, le=86400)]
     clients: Annotated[int, Field(ge=100, le=1_000_000)]
+    environments: Annotated[int, Field(ge=1, le=1_000_000)]
     document_memory: str
-    stream_memory: str
     drain_file: str
     varnish_name: Annotated[str, Field(min_length=1)]
     report_host: Annotated[str, Field(min_length=1)]
@@ -58,9 +58,8 @@ class CdnSettings(ProgramSettings):
             yield f"host: {self.host!r} is no address or name of this machine"
         if not _FILE.fullmatch(self.drain_file):
             yield f"drain_file: {self.drain_file!r} is no absolute path without quotes and backslashes"
-        for name in ("document_memory", "stream_memory"):
-            if not _MEMORY.fullmatch(text := vars(self)[name]):
-                yield f"{name}: {text!r} is no amount of memory; write it like 256m or 4g"
+        if not _MEMORY.fullmatch(self.document_memory):
+            yield f"document_memory: {self.document_memory!r} is no amount of memory; write it like 256m or 4g"
         for name in ("tiers", "purgers"):
             yield from (f"{name}: {fault}" for each in vars(self)[name] if (fault := network_fault(each)))
 

@@ -39,6 +39,9 @@ sub vcl_recv {
   unset req.http.Referer;
   unset req.http.User-Agent;
   unset req.http.X-Forwarded-For;
+  unset req.http.Forwarded;
+  unset req.http.Accept;
+  unset req.http.Accept-Language;
   # Kept unversioned documents are kept by one tier only: an edge that is purged before its shield would take the old one
   # from there again.
   if (req.http.X-Fs-Kind == "document" && !req.http.X-Fs-Version && req.backend.is_shield) {
@@ -122,7 +125,7 @@ sub fs_classify_document {
   if (req.url ~ "[?&]feature=" || !req.http.X-Environment-Key) {
     return;
   }
-  if (req.url ~ "[?&]v=[0-9]{1,17}(&|$)") {
+  if (req.url ~ "^[^?]*\?(.*&)?v=[0-9]{1,17}(&|$)") {
     set req.http.X-Fs-Version = regsub(req.url, "^[^?]*\?(?:.*&)?v=([0-9]{1,17})(?:&.*)?$", "\1");
     set req.url = regsub(req.url, "/?\?.*$", "") "/?v=" req.http.X-Fs-Version;
     set req.http.X-Fs-Kind = "document";
@@ -139,6 +142,10 @@ sub fs_check_method {
   }
   if (req.method == "FASTLYPURGE") {
     return;
+  }
+  if (req.method == "HEAD" && req.http.X-Fs-Kind == "stream") {
+    # Answered here: it would open a stream at the origin that nobody reads.
+    error 606 "Head";
   }
   if (req.method == "GET" || req.method == "HEAD") {
     if (req.http.X-Fs-Methods ~ "GET") {
@@ -335,6 +342,13 @@ sub vcl_error {
     set obj.response = "Method Not Allowed";
     set obj.http.Allow = req.http.X-Fs-Methods;
     synthetic {"{"detail":"This path takes "} req.http.X-Fs-Methods {".""} "}";
+    return(deliver);
+  }
+  if (obj.status == 606) {
+    set obj.status = 200;
+    set obj.response = "OK";
+    set obj.http.Content-Type = "text/event-stream";
+    synthetic "";
     return(deliver);
   }
   # A backend that could not be reached or did not answer. On the stream path vcl_deliver never lets it out.

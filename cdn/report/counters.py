@@ -5,7 +5,7 @@ Source: ``varnish-counters(7)`` of Varnish 7.1 and the JSON of ``varnishstat -1 
 - ``MEMPOOL.req*.live`` is the number of requests being answered, which at an edge of streams is the clients. A
   connection that is kept alive without a request, or never sends one, is not in it; a client that vanished is until the
   next heartbeat is written to it.
-- ``VBE.*.conn`` is the number of requests under way at a backend, streams all but a few, without idle connections.
+- ``VBE.*.conn`` is the number of requests under way at a backend, without idle connections.
 - ``MAIN.cache_hit`` and its like are told by a thread when its request is over: those of a stream lag by its lifetime.
 """
 
@@ -21,8 +21,11 @@ import msgspec
 __all__ = ["Backend", "Counters", "Store", "UnreadableError", "read"]
 
 WAITING_ROOM: Final = "fs_waiting_room"
+DOCUMENTS: Final = "fs_documents_"
+"""How site.vcl names the entries of an origin that documents are asked of."""
+
 UNASKED: Final = "_unasked"
-"""How site.vcl names the second entry of an origin, the one without a probe."""
+"""How site.vcl names the second entry of one, without a probe."""
 
 WINDOW: Final = 0b11
 """The newest probes that count, of which one is enough: `window` and `threshold` in site.vcl."""
@@ -80,8 +83,9 @@ class Counters:
 
     @property
     def origin_streams(self) -> int:
-        """Requests under way at stream servers."""
-        return sum(each.connections for name, each in self.backends.items() if name != WAITING_ROOM)
+        """Streams under way at stream servers."""
+        streams = (name for name in self.backends if name != WAITING_ROOM and not name.startswith(DOCUMENTS))
+        return sum(self.backends[name].connections for name in streams)
 
     @property
     def waiting_streams(self) -> int:

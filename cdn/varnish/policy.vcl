@@ -13,6 +13,11 @@ sub vcl_recv {
         unset req.http.X-Fs-Keep-Unversioned;
         unset req.http.X-Fs-Draining;
     }
+    if (req.http.X-Environment-Key) {
+        # Not to be taken out on the way by a client's `Connection: X-Environment-Key`: everybody with that key would
+        # share the refusal.
+        set req.http.X-Environment-Key = req.http.X-Environment-Key;
+    }
     call fs_site;
 
     if (req.method == "PURGE") {
@@ -94,7 +99,7 @@ sub fs_classify_document {
     if (req.url ~ "[?&]feature=" || !req.http.X-Environment-Key) {
         return;
     }
-    if (req.url ~ "[?&]v=[0-9]{1,17}(&|$)") {
+    if (req.url ~ "^[^?]*\?(.*&)?v=[0-9]{1,17}(&|$)") {
         set req.http.X-Fs-Version = regsub(req.url, "^[^?]*\?(?:.*&)?v=([0-9]{1,17})(?:&.*)?$", "\1");
         set req.url = regsub(req.url, "/?\?.*$", "") + "/?v=" + req.http.X-Fs-Version;
         set req.http.X-Fs-Kind = "document";
@@ -107,6 +112,10 @@ sub fs_classify_document {
 sub fs_check_method {
     if (req.method == "OPTIONS") {
         return (synth(204));
+    }
+    if (req.method == "HEAD" && req.http.X-Fs-Kind == "stream") {
+        # Answered here: it would open a stream at the origin that nobody reads.
+        return (synth(703));
     }
     if (req.method == "GET" || req.method == "HEAD") {
         if (req.http.X-Fs-Methods ~ "GET") {
@@ -263,7 +272,7 @@ sub fs_deliver_stream {
     # A stream that has ended but is still fresh would be replayed as a finished body: whoever connects is ended at
     # once and connects again. So a finished hit goes round once more, to hit nothing that old.
     # Once a second is enough for an origin that ends streams at once; a waiting room ends them all when one is back.
-    if (resp.status == 200 && !resp.is_streaming && obj.hits > 0 && req.restarts == 0 && req.method == "GET"
+    if (resp.status == 200 && !resp.is_streaming && obj.hits > 0 && req.restarts == 0
         && (obj.age > 1s || resp.http.X-Flagstream-Waiting)) {
         # Look-up measures age at req.time, the arrival, which a restart does not reset; obj.age is that of now.
         set req.http.X-Fs-Older-Than = obj.age - (now - req.time) - 0.01s;
@@ -293,7 +302,10 @@ sub vcl_synth {
     call fs_every_answer;
     set resp.http.Cache-Control = "no-store";
     set resp.http.Content-Type = "application/json";
-    if (resp.status == 204) {
+    if (req.http.X-Fs-Kind == "stream" && (resp.status == 500 || resp.status == 503)) {
+        # Whatever went wrong inside, an error here would end a browser's EventSource for good.
+        call fs_last_resort;
+    } else if (resp.status == 204) {
         set resp.http.Access-Control-Allow-Methods = req.http.X-Fs-Methods;
         set resp.http.Access-Control-Allow-Headers = "Accept, Authorization, Cache-Control, Content-Type, If-None-Match, Last-Event-ID, X-Environment-Key, Flagsmith-SDK-User-Agent, Flagsmith-Application-Version";
         set resp.http.Access-Control-Max-Age = "86400";
@@ -315,6 +327,11 @@ sub vcl_synth {
         call fs_health;
     } else if (resp.status == 702) {
         call fs_last_resort;
+    } else if (resp.status == 703) {
+        set resp.status = 200;
+        set resp.reason = "OK";
+        set resp.http.Content-Type = "text/event-stream";
+        set resp.http.Cache-Control = "no-store, no-transform";
     } else {
         synthetic("""{"detail":"The edge could not answer. Try again."}""");
     }

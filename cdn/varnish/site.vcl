@@ -10,7 +10,6 @@ acl fs_tiers {
 
 # Who may purge.
 acl fs_purgers {
-    "127.0.0.1";
 }
 
 probe fs_readiness {
@@ -22,15 +21,31 @@ probe fs_readiness {
     .initial = 1;
 }
 
-# Each origin twice: Varnish asks nothing of a backend whose probe fails, and the second one has none.
+# Each origin once for streams, of which there is a limit, and once for documents; and both again without a probe, since
+# Varnish asks nothing of a backend whose probe fails.
 backend fs_origin_1 {
+    .host = "127.0.0.1";
+    .port = "8088";
+    .connect_timeout = 1s;
+    .between_bytes_timeout = 45s;
+    .max_connections = 4000;
+    .probe = fs_readiness;
+}
+backend fs_origin_1_unasked {
+    .host = "127.0.0.1";
+    .port = "8088";
+    .connect_timeout = 0.5s;
+    .between_bytes_timeout = 45s;
+    .max_connections = 4000;
+}
+backend fs_documents_1 {
     .host = "127.0.0.1";
     .port = "8088";
     .connect_timeout = 1s;
     .between_bytes_timeout = 45s;
     .probe = fs_readiness;
 }
-backend fs_origin_1_unasked {
+backend fs_documents_1_unasked {
     .host = "127.0.0.1";
     .port = "8088";
     .connect_timeout = 0.5s;
@@ -40,44 +55,59 @@ backend fs_waiting_room {
     .host = "127.0.0.1";
     .port = "8089";
     .connect_timeout = 1s;
-    .first_byte_timeout = 2s;
     .between_bytes_timeout = 45s;
+    .max_connections = 4000;
 }
 
 sub vcl_init {
-    # By hash: an environment's streams and documents stay at one origin.
+    # By hash: an environment's streams, and the versions of its documents, stay at one origin.
     new fs_ready = directors.shard();
     fs_ready.add_backend(fs_origin_1);
     fs_ready.reconfigure();
     new fs_any = directors.shard();
     fs_any.add_backend(fs_origin_1_unasked);
     fs_any.reconfigure();
+    new fs_documents = directors.shard();
+    fs_documents.add_backend(fs_documents_1);
+    fs_documents.reconfigure();
+    new fs_any_documents = directors.shard();
+    fs_any_documents.add_backend(fs_documents_1_unasked);
+    fs_any_documents.reconfigure();
+    # In turn: what is passed, most of it for a few large environments.
+    new fs_passed = directors.round_robin();
+    fs_passed.add_backend(fs_documents_1);
 }
 
-# An origin that is ready, for a second try another one. While none is, one is asked all the same: who has come back is
-# found by the next client, not by the next probe.
-sub fs_origin {
+# An origin that is ready, for a second try another one. While none is, one is asked all the same, for a second: who has
+# come back is found by the next client, not by the next probe, and who is frozen holds nobody for long. Then the waiting
+# room.
+sub fs_stream_backend {
+    set bereq.first_byte_timeout = 5s;
     set bereq.backend = fs_ready.backend(by=HASH);
     if (!std.healthy(bereq.backend)) {
-        set bereq.backend = fs_any.backend(by=HASH);
-    }
-}
-
-sub fs_stream_backend {
-    call fs_origin;
-    set bereq.first_byte_timeout = 5s;
-    if (!std.healthy(fs_ready.backend(by=HASH))) {
-        # Its connections may be taken by a frozen process: whoever waits is better off in the waiting room.
         set bereq.first_byte_timeout = 1s;
+        set bereq.backend = fs_any.backend(by=HASH);
+        if (bereq.retries > 0) {
+            set bereq.backend = fs_waiting_room;
+        }
     }
     if (bereq.retries > 0) {
+        set bereq.first_byte_timeout = 2s;
         set bereq.backend = fs_waiting_room;
     }
 }
 
 sub fs_document_backend {
-    call fs_origin;
     set bereq.first_byte_timeout = 10s;
+    if (bereq.uncacheable) {
+        set bereq.backend = fs_passed.backend();
+    } else {
+        set bereq.backend = fs_documents.backend(by=HASH);
+    }
+    if (!std.healthy(bereq.backend)) {
+        set bereq.first_byte_timeout = 1s;
+        set bereq.backend = fs_any_documents.backend(by=HASH);
+    }
 }
 
 # How long documents are kept that were asked for without a version, where they are kept at all.

@@ -77,7 +77,7 @@ class Child:
     async def start(self) -> None:
         """Start it."""
         with contextlib.ExitStack() as files:
-            said = None if self._log is None else files.enter_context(self._log.open("wb"))
+            said = None if self._log is None else files.enter_context(self._log.open("ab"))
             self._process = await asyncio.create_subprocess_exec(
                 *self.command,
                 env=self._env,

@@ -79,7 +79,7 @@ def test_stopping_waits_until_every_stream_has_reached_its_end() -> None:
     found = re.search(r"touch (\S+); sleep (\d+)", service()["ExecStop"])
     assert found is not None
     assert found[1] == "/run/flagstream-edge/draining"
-    assert float(found[2]) >= lifetime + 5
+    assert float(found[2]) >= 2 * lifetime + 5
     assert float(service()["TimeoutStopSec"]) >= float(found[2]) + 10
     assert service()["RuntimeDirectory"] == "flagstream-edge"
     assert int(service()["LimitNOFILE"]) >= 1_000_000
@@ -88,7 +88,7 @@ def test_stopping_waits_until_every_stream_has_reached_its_end() -> None:
 def test_a_reload_takes_new_rules_and_leaves_running_streams_alone(tmp_path: Path) -> None:
     origin = SlowStream()
     edge = Varnish(tmp_path, origins=(origin.address,))
-    command = service()["ExecReload"].replace("/etc/flagstream/edge", str(edge.folder)).replace("%%", "%")
+    command = service()["ExecReload"].replace("/etc/flagstream/edge", str(edge.folder))
     command = command.replace("/run/flagstream-edge/varnish", edge.name)
     with origin.running():
         edge.start()
@@ -98,7 +98,7 @@ def test_a_reload_takes_new_rules_and_leaves_running_streams_alone(tmp_path: Pat
                 assert next(lines) == "first"
                 rules = edge.folder / "policy.vcl"
                 rules.write_text(rules.read_text().replace("There is nothing at this path", "Nothing is here"))
-                subprocess.run(["sh", "-c", command.removeprefix("/bin/sh -c ").strip("'")], check=True)
+                subprocess.run(command.split(), check=True, capture_output=True)
                 assert "Nothing is here" in httpx.get(f"{edge.url}/elsewhere").text
                 origin.go_on()
                 assert list(lines) == ["last"]

@@ -83,6 +83,7 @@ BREAKAGES = [
     ("clients send themselves to the waiting room", "  unset req.http.X-Fs-Place;\n  unset req.http.X-Fs-Asker", "  unset req.http.X-Fs-Asker"),  # noqa: E501 - a part of the VCL
     ("cookies reach shared streams", "unset req.http.Cookie;", ""),
     ("anybody purges", 'set req.http.Fastly-Purge-Requires-Auth = "1";', ""),
+    ("HEAD opens a stream", 'req.method == "HEAD" && req.http.X-Fs-Kind == "stream"', "false"),
     ("POST reaches a stream", 'req.method == "POST" && req.http.X-Fs-Methods ~ "POST"', 'req.method == "POST"'),
     ("publishing passes the edge", 'error 604 "Not Found";', 'set req.http.X-Fs-Kind = "pass";'),
     ("environments share a document", "set req.hash += req.http.X-Environment-Key;", ""),

@@ -72,7 +72,7 @@ def test_varnish_takes_what_is_written(tmp_path: Path, options: list[str]) -> No
         ({"CDN_TIERS": "10.0.0.1/8"}, 'tiers: "10.0.0.1/8" has bits beyond its prefix; write 10.0.0.0/8'),
         ({"CDN_PURGERS": "everybody"}, 'purgers: "everybody" is no address and no network'),
         ({"CDN_DOCUMENT_MEMORY": "lots"}, "document_memory: 'lots' is no amount of memory; write it like 256m or 4g"),
-        ({"CDN_STREAM_MEMORY": "512k"}, "stream_memory: '512k' is no amount of memory"),
+        ({"CDN_DOCUMENT_MEMORY": "512k"}, "document_memory: '512k' is no amount of memory"),
         ({"CDN_HOST": "::1; reboot"}, "host: '::1; reboot' is no address or name of this machine"),
         ({"CDN_DRAIN_FILE": '/a"b'}, "drain_file: '/a\"b' is no absolute path without quotes and backslashes"),
         ({"CDN_ORIGIN": "a:1"}, "CDN_ORIGIN is not a setting; did you mean CDN_ORIGINS?"),

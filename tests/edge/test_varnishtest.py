@@ -52,6 +52,13 @@ FAULTS = [
     Fault("what is private is not shared", "if (beresp.ttl < 1s) {", "if (false) {", "join_window"),
     Fault("the query is part of the key", '"/sse/environments/\\1/stream");', "req.url);", "keys"),
     Fault("aliases are keys of their own", "[^/?]+)/stream/?(?:\\?.*)?$", "[^/?]+)/stream(?:\\?.*)?$", "keys"),
+    Fault("HEAD opens a stream", 'req.method == "HEAD" && req.http.X-Fs-Kind == "stream"', "false", "methods"),
+    Fault(
+        "a client takes the key out of a shared request",
+        "set req.http.X-Environment-Key = req.http.X-Environment-Key;",
+        "",
+        "hop_by_hop",
+    ),
     Fault("odd keys reach the origin", 'set req.url = "/sse/environments/!/stream";', "", "keys"),
     Fault("keys of any length", "{1,128}/stream", "+/stream", "keys"),
     Fault("cookies are kept", "unset req.http.Cookie;", "", "dropped_headers"),

@@ -43,7 +43,9 @@ class Varnish:
         self.url = f"http://127.0.0.1:{self.port}"
         chosen = {
             "clients": MOST_CLIENTS,
+            "environments": 500,
             "waiting_room": "",
+            "purgers": ("127.0.0.1",),
             "drain_file": str(folder / "draining"),
             **settings,
             "port": self.port,

@@ -151,6 +151,16 @@ sub test_error_last_resort {
 }
 
 // @scope: error
+// @suite: HEAD of a stream is a 200 without a body
+sub test_error_head {
+  set obj.status = 606;
+  testing.call_subroutine("vcl_error");
+  assert.equal(obj.status, 200);
+  assert.equal(obj.http.Content-Type, "text/event-stream");
+  assert.equal(testing.synthetic_body, "");
+}
+
+// @scope: error
 // @suite: a preflight is a 204 that allows what SDKs send, for a day
 sub test_error_preflight {
   set obj.status = 603;

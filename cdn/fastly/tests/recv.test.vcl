@@ -174,12 +174,31 @@ sub test_recv_sick_document {
 }
 
 // @scope: recv
-// @suite: HEAD shares the stream that GET opens
+// @suite: HEAD opens no stream, it is answered here
 sub test_recv_head {
   set req.url = "/sse/environments/k/stream";
   set req.method = "HEAD";
   testing.call_subroutine("vcl_recv");
+  assert.error(606);
+}
+
+// @scope: recv
+// @suite: HEAD of a document is looked up
+sub test_recv_head_document {
+  set req.url = "/api/v1/flags/?v=1";
+  set req.method = "HEAD";
+  set req.http.X-Environment-Key = "k";
+  testing.call_subroutine("vcl_recv");
   assert.state(lookup);
+}
+
+// @scope: recv
+// @suite: a second question mark begins no version
+sub test_recv_second_question_mark {
+  set req.url = "/api/v1/flags/?a?v=1";
+  set req.http.X-Environment-Key = "k";
+  testing.call_subroutine("vcl_recv");
+  assert.state(pass);
 }
 
 // @scope: recv

@@ -27,84 +27,90 @@ probe fs_readiness {
     .initial = 1;
 }
 
-# Each origin twice: Varnish asks nothing of a backend whose probe fails, and the second one has none.
-{% for origin in origins %}
-backend fs_origin_{{ loop.index }} {
-    .host = "{{ origin.host }}";
-    .port = "{{ origin.port }}";
-    .connect_timeout = 1s;
+{% macro backend(name, place, connect_timeout, probed, most=none) %}
+backend {{ name }} {
+    .host = "{{ place.host }}";
+    .port = "{{ place.port }}";
+    .connect_timeout = {{ connect_timeout }}s;
     .between_bytes_timeout = {{ between_bytes }}s;
+{% if most %}
+    .max_connections = {{ most }};
+{% endif %}
+{% if probed %}
     .probe = fs_readiness;
+{% endif %}
 }
-backend fs_origin_{{ loop.index }}_unasked {
-    .host = "{{ origin.host }}";
-    .port = "{{ origin.port }}";
-    .connect_timeout = 0.5s;
-    .between_bytes_timeout = {{ between_bytes }}s;
-}
+{% endmacro %}
+# Each origin once for streams, of which there is a limit, and once for documents; and both again without a probe, since
+# Varnish asks nothing of a backend whose probe fails.
+{% for origin in origins %}
+{{ backend("fs_origin_%d" % loop.index, origin, 1, true, streams) -}}
+{{ backend("fs_origin_%d_unasked" % loop.index, origin, 0.5, false, streams) -}}
+{{ backend("fs_documents_%d" % loop.index, origin, 1, true) -}}
+{{ backend("fs_documents_%d_unasked" % loop.index, origin, 0.5, false) -}}
 {% endfor %}
 {% if waiting_room %}
-backend fs_waiting_room {
-    .host = "{{ waiting_room.host }}";
-    .port = "{{ waiting_room.port }}";
-    .connect_timeout = 1s;
-    .first_byte_timeout = 2s;
-    .between_bytes_timeout = {{ between_bytes }}s;
-}
+{{ backend("fs_waiting_room", waiting_room, 1, false, streams) -}}
 {% endif %}
 
 sub vcl_init {
-    # By hash: an environment's streams and documents stay at one origin.
-    new fs_ready = directors.shard();
+    # By hash: an environment's streams, and the versions of its documents, stay at one origin.
+{% for director, prefix, suffix in [("fs_ready", "fs_origin", ""), ("fs_any", "fs_origin", "_unasked"), ("fs_documents", "fs_documents", ""), ("fs_any_documents", "fs_documents", "_unasked")] %}
+    new {{ director }} = directors.shard();
 {% for origin in origins %}
-    fs_ready.add_backend(fs_origin_{{ loop.index }});
+    {{ director }}.add_backend({{ prefix }}_{{ loop.index }}{{ suffix }});
 {% endfor %}
-    fs_ready.reconfigure();
-    new fs_any = directors.shard();
+    {{ director }}.reconfigure();
+{% endfor %}
+    # In turn: what is passed, most of it for a few large environments.
+    new fs_passed = directors.round_robin();
 {% for origin in origins %}
-    fs_any.add_backend(fs_origin_{{ loop.index }}_unasked);
+    fs_passed.add_backend(fs_documents_{{ loop.index }});
 {% endfor %}
-    fs_any.reconfigure();
 }
 
-# An origin that is ready, for a second try another one. While none is, one is asked all the same: who has come back is
-# found by the next client, not by the next probe.
-sub fs_origin {
+# An origin that is ready, for a second try another one. While none is, one is asked all the same, for a second: who has
+# come back is found by the next client, not by the next probe, and who is frozen holds nobody for long. Then the waiting
+# room.
+sub fs_stream_backend {
+    set bereq.first_byte_timeout = {{ stream_first_byte }}s;
+    set bereq.backend = fs_ready.backend(by=HASH);
 {% if origins | length > 1 %}
     if (bereq.retries > 0) {
         set bereq.backend = fs_ready.backend(by=HASH, alt=1);
-    } else {
-        set bereq.backend = fs_ready.backend(by=HASH);
     }
-{% else %}
-    set bereq.backend = fs_ready.backend(by=HASH);
 {% endif %}
     if (!std.healthy(bereq.backend)) {
-        set bereq.backend = fs_any.backend(by=HASH);
-    }
-}
-
-sub fs_stream_backend {
-    call fs_origin;
-    set bereq.first_byte_timeout = {{ stream_first_byte }}s;
-{% if waiting_room %}
-    if (!std.healthy(fs_ready.backend(by=HASH))) {
-        # Its connections may be taken by a frozen process: whoever waits is better off in the waiting room.
         set bereq.first_byte_timeout = 1s;
+        set bereq.backend = fs_any.backend(by=HASH);
+{% if waiting_room %}
+        if (bereq.retries > 0) {
+            set bereq.backend = fs_waiting_room;
+        }
     }
-{% if origins | length > 1 %}
-    if (bereq.retries > 1 || (bereq.retries > 0 && !std.healthy(fs_ready.backend(by=HASH)))) {
-{% else %}
-    if (bereq.retries > 0) {
-{% endif %}
+    if (bereq.retries > {{ 0 if origins | length == 1 else 1 }}) {
+        set bereq.first_byte_timeout = 2s;
         set bereq.backend = fs_waiting_room;
-    }
 {% endif %}
+    }
 }
 
 sub fs_document_backend {
-    call fs_origin;
     set bereq.first_byte_timeout = {{ document_first_byte }}s;
+    if (bereq.uncacheable) {
+        set bereq.backend = fs_passed.backend();
+    } else {
+        set bereq.backend = fs_documents.backend(by=HASH);
+{% if origins | length > 1 %}
+        if (bereq.retries > 0) {
+            set bereq.backend = fs_documents.backend(by=HASH, alt=1);
+        }
+{% endif %}
+    }
+    if (!std.healthy(bereq.backend)) {
+        set bereq.first_byte_timeout = 1s;
+        set bereq.backend = fs_any_documents.backend(by=HASH);
+    }
 }
 
 # How long documents are kept that were asked for without a version, where they are kept at all.
