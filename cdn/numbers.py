@@ -14,8 +14,9 @@ __all__ = ["Numbers"]
 HEARTBEATS_MISSED: Final = 3
 SEND_MARGIN: Final = 30
 
-OVERLAP: Final = 1.25
-"""Threads a client for its stream: in a storm the old connection may not be over when the new one comes."""
+OVERLAP: Final = 2.0
+"""Threads a client for its stream: Varnish sees that one has left at its next write, a heartbeat later, and with 1.25
+some of those who came meanwhile hung."""
 
 REFETCHING: Final = 0.5
 """Threads a client for documents: a part of them asks at one moment, and what is passed takes two threads."""
@@ -36,9 +37,9 @@ class Numbers:
 
     A backend that is silent for `between_bytes` is cut, which is three heartbeats. `send_timeout` is Varnish's limit
     on a whole answer and lies above every lifetime. `stream_first_byte` is how long a new client may wait for an origin
-    that hangs, `document_first_byte` leaves the stream server time to ask its own upstream. `streams` is how many an edge
-    opens at one origin, each of which takes a thread and a part of `stream_memory` (MiB): it could be made to open one
-    for every key that anybody thinks of.
+    that hangs, `document_first_byte` leaves the stream server time to ask its own upstream. `streams` is how many an
+    edge opens at one origin, each of which takes a thread and a part of `stream_memory` (MiB): it could be made to open
+    one for every key that anybody thinks of.
     """
 
     between_bytes: float
@@ -53,7 +54,8 @@ class Numbers:
     def of(cls, edge: CdnSettings, streams: StreamServerSettings) -> Self:
         """Derive them from the settings of both."""
         opened = STREAMS_OF_AN_ENVIRONMENT * edge.environments
-        threads = edge.clients * (OVERLAP + REFETCHING) + opened + THREADS_SPARE
+        # As many again may be open at the waiting room.
+        threads = edge.clients * (OVERLAP + REFETCHING) + 2 * opened + THREADS_SPARE
         return cls(
             between_bytes=HEARTBEATS_MISSED * streams.heartbeat,
             send_timeout=streams.lifetime + SEND_MARGIN,

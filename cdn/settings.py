@@ -20,6 +20,7 @@ _HOST = re.compile(r"[A-Za-z0-9.:-]+")
 _FILE = re.compile(r'/[^"\\\x00-\x1f]*')
 _MEMORY = re.compile(r"[1-9][0-9]{0,5}[mgMG]")
 LARGEST_PORT = 65535
+MOST_ORIGINS = 64
 
 
 class CdnSettings(ProgramSettings):
@@ -29,7 +30,7 @@ class CdnSettings(ProgramSettings):
 
     host: str
     port: Annotated[int, Field(ge=0, le=LARGEST_PORT)]
-    origins: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    origins: tuple[str, ...]
     waiting_room: str
     tiers: tuple[str, ...]
     purgers: tuple[str, ...]
@@ -48,9 +49,7 @@ class CdnSettings(ProgramSettings):
 
     def rules(self) -> Iterator[str]:
         """Yield what these settings get wrong."""
-        yield from (f"origins: {fault}" for each in self.origins if (fault := _address_fault(each)))
-        if self.waiting_room and (fault := _address_fault(self.waiting_room)):
-            yield f"waiting_room: {fault}"
+        yield from self._place_rules()
         yield from (f"nats_url: {fault}" for url in self.nats_url if (fault := url_fault(url, "nats", "tls")))
         if self.nats_credentials and not Path(self.nats_credentials).is_file():
             yield f"nats_credentials: there is no file {self.nats_credentials}"
@@ -62,6 +61,17 @@ class CdnSettings(ProgramSettings):
             yield f"document_memory: {self.document_memory!r} is no amount of memory; write it like 256m or 4g"
         for name in ("tiers", "purgers"):
             yield from (f"{name}: {fault}" for each in vars(self)[name] if (fault := network_fault(each)))
+
+    def _place_rules(self) -> Iterator[str]:
+        yield from (f"origins: {fault}" for each in self.origins if (fault := _address_fault(each)))
+        if not 0 < len(self.origins) <= MOST_ORIGINS:
+            yield f"origins: must be 1 to {MOST_ORIGINS} stream servers, each HOST:PORT"
+        if twice := sorted({each for each in self.origins if self.origins.count(each) > 1}):
+            yield f"origins: {twice[0]!r} is there more than once"
+        if self.waiting_room and (fault := _address_fault(self.waiting_room)):
+            yield f"waiting_room: {fault}"
+        if self.waiting_room in self.origins:
+            yield f"waiting_room: {self.waiting_room!r} is an origin; it is for when none answers"
 
 
 def _address_fault(text: str) -> str:

@@ -21,12 +21,10 @@ def render(folder: Path, *options: str, **settings: object) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(**settings))
 
 
-def compiles(folder: Path) -> str:
-    """Return what varnishd says of a configuration that it refuses, empty if it takes it."""
+def checked(folder: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("varnishd") is None:
         missing("varnishd", "varnish")
-    done = subprocess.run([folder / "start", "-C", "-j", "none"], capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else done.stderr
+    return subprocess.run([folder / "start", "-C", "-j", "none"], capture_output=True, text=True, check=False)
 
 
 def test_the_configuration_in_the_repository_is_the_one_of_the_defaults(tmp_path: Path) -> None:
@@ -56,7 +54,7 @@ def test_varnish_takes_what_is_written(tmp_path: Path, options: list[str]) -> No
         STREAM_SERVER_HEARTBEAT="2.5",
     )
     assert done.returncode == 0, done.stderr
-    assert not compiles(tmp_path)
+    assert checked(tmp_path).stdout == f"The configuration in {tmp_path} is valid.\n"
     site = (tmp_path / "site.vcl").read_text()
     assert ".between_bytes_timeout = 7.5s;" in site
     assert '"10.0.0.0"/8;' in site
@@ -68,6 +66,9 @@ def test_varnish_takes_what_is_written(tmp_path: Path, options: list[str]) -> No
     ("settings", "sentence"),
     [
         ({"CDN_ORIGINS": "10.0.0.1"}, "origins: '10.0.0.1' is not HOST:PORT, as in 10.0.0.1:8088 or [::1]:8088"),
+        ({"CDN_ORIGINS": ""}, "origins: must be 1 to 64 stream servers, each HOST:PORT"),
+        ({"CDN_ORIGINS": "a:1,b:2,a:1"}, "origins: 'a:1' is there more than once"),
+        ({"CDN_ORIGINS": "a:1", "CDN_WAITING_ROOM": "a:1"}, "waiting_room: 'a:1' is an origin"),
         ({"CDN_WAITING_ROOM": "a:99999"}, "waiting_room: 'a:99999' is not HOST:PORT"),
         ({"CDN_TIERS": "10.0.0.1/8"}, 'tiers: "10.0.0.1/8" has bits beyond its prefix; write 10.0.0.0/8'),
         ({"CDN_PURGERS": "everybody"}, 'purgers: "everybody" is no address and no network'),
@@ -87,6 +88,24 @@ def test_settings_that_cannot_be_are_refused_by_name(
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "edge").exists()
+
+
+def test_a_check_prints_what_is_wrong_and_only_that(tmp_path: Path) -> None:
+    assert render(tmp_path).returncode == 0
+    with (tmp_path / "policy.vcl").open("a") as rules:
+        rules.write("sub vcl_hash { retrun (lookup); }\n")
+    done = checked(tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "retrun" in done.stderr
+    assert len(done.stderr.splitlines()) < 20
+
+
+@pytest.mark.parametrize(("edge", "noted"), [("true", False), ("false", True)])
+def test_stream_servers_that_are_not_for_an_edge_are_noted(tmp_path: Path, edge: str, noted: bool) -> None:
+    done = render(tmp_path, STREAM_SERVER_EDGE=edge)
+    assert done.returncode == 0
+    assert ("the stream servers need edge = true" in done.stderr) is noted
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

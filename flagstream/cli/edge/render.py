@@ -46,6 +46,8 @@ def render(
         write(varnish(edge, streams), folder)
     except OSError as error:
         raise failure(f"{error.filename or folder} cannot be written: {error.strerror}") from None
-    typer.echo(
-        f"Written to {folder}. Run {folder / 'start'}, or check it by varnishd -C -f {folder / 'flagstream.vcl'}"
-    )
+    if not streams.edge:
+        typer.echo(
+            "flagstream: note: the stream servers need edge = true, which [stream_server] does not say here", err=True
+        )
+    typer.echo(f"Written to {folder}. {folder / 'start'} -C checks it, {folder / 'start'} -n DIR runs it.")
