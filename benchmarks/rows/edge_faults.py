@@ -21,6 +21,9 @@ LIFE: Final[Mapping[str, Any]] = {"lifetime": 120, "join_window": 60, "heartbeat
 PAUSE: Final = 1000
 """Milliseconds at most, at random, before a client comes back."""
 
+BRIEF: Final = {"timeout_idle": "0.2"}
+"""A replay has a length and leaves its connection open; the load generator takes the close for its end."""
+
 
 def killed(*, clients: int = 2000, away: float = 10.0) -> Table:
     """Kill the only origin (-9) and start it again `away` seconds later, with our rules and with naive ones."""
@@ -39,6 +42,7 @@ def killed(*, clients: int = 2000, away: float = 10.0) -> Table:
                     streams={**LIFE, "edge": True, "drain": 125},
                     waiting_room=ports[1],
                     naive=way == "naive",
+                    parameters=BRIEF,
                 ) as edge,
                 Swarm(edge.port, clients, folder) as swarm,
             ):
@@ -96,9 +100,6 @@ def _back(swarm: Swarm, group: Group, version: int, clients: int) -> tuple[float
         moments.append(time.monotonic())
     return moments[0], moments[1]
 
-
-BRIEF: Final = {"timeout_idle": "0.2"}
-"""A replay has a length and leaves its connection open; the load generator takes the close for its end."""
 
 Script = Callable[[int], Act]
 
