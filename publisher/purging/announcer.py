@@ -123,9 +123,10 @@ class PurgeFirst:
             raise NotAnnouncedError(str(error) or type(error).__name__) from error
 
     async def _purge(self, name: str) -> bool:
-        """Purge all edges, tier by tier; tell whether every one did it."""
+        """Purge all edges, tier by tier, within the patience of one; tell whether every one did it."""
+        began = asyncio.get_running_loop().time()
         for _ in range(self._tiers):
-            if not all(await asyncio.gather(*(edge.purge(name) for edge in self.edges))):
+            if not all(await asyncio.gather(*(edge.purge(name, since=began) for edge in self.edges))):
                 return False
         return True
 

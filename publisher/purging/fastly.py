@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -30,6 +31,9 @@ SPREAD: Final = 0.2
 LONGEST_WAIT: Final = 60.0
 """Seconds that we let ourselves be put off: clocks differ, and limits are raised."""
 
+LARGEST: Final = 65536
+"""Bytes of an answer; one for 256 keys has some 15,000."""
+
 
 class FastlyEdge:
     """The service with the id `service`; `timeout` bounds a purge, in seconds."""
@@ -44,6 +48,7 @@ class FastlyEdge:
             timeout=timeout,
             limits=httpx.Limits(max_connections=LANES),
             verify=url.startswith("https:"),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one that is set anew each time piles up
             headers={"Fastly-Key": token, "Accept": "application/json", "User-Agent": "flagstream-publisher"},
         )
 
@@ -64,14 +69,24 @@ class FastlyEdge:
     async def _post(self, url: str, headers: dict[str, str]) -> httpx.Response:
         try:
             try:
-                return await self._client.post(url, headers=headers)
+                return await self._send(url, headers)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 # A connection that was kept open may just have been closed at the other end; now a new one is made.
-                return await self._client.post(url, headers=headers)
+                return await self._send(url, headers)
         except httpx.TimeoutException as error:
             raise PurgeError("its API does not answer") from error
         except (httpx.HTTPError, OSError) as error:
             raise PurgeError(f"its API cannot be reached: {type(error).__name__}") from error
+
+    async def _send(self, url: str, headers: dict[str, str]) -> httpx.Response:
+        """Return the head of the answer; the body says no more, and is read so that the connection can be kept."""
+        async with self._client.stream("POST", url, headers=headers) as answer:
+            length = 0
+            async for part in answer.aiter_raw():  # as sent: unpacked it may be a thousand times as long
+                length += len(part)
+                if length > LARGEST:
+                    raise PurgeError("what its API answers is too long")
+            return answer
 
 
 def _why(answer: httpx.Response) -> tuple[str, float]:
@@ -90,7 +105,7 @@ def _pause(headers: httpx.Headers) -> float:
     reset, after = headers.get("Fastly-RateLimit-Reset", ""), headers.get("Retry-After", "")
     seconds = 0.0
     if reset.isdecimal():
-        seconds = int(reset) - time.time()
+        seconds = float(reset) - time.time()  # `int` refuses some 4,300 digits, and what is too large for a float
     elif after.isdecimal():
         seconds = float(after)
     return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -85,9 +85,13 @@ class EdgePurges:
         since = self._failing_since
         return since is not None and _now() - since >= self._patience
 
-    async def purge(self, name: str) -> bool:
-        """Purge `name` by a call that begins after this one; False when that has not succeeded within `patience`."""
-        if self.is_given_up or self._not_before - _now() > self._patience:
+    async def purge(self, name: str, *, since: float | None = None) -> bool:
+        """Purge `name` by a call that begins after this one; False when that has not succeeded within `patience`.
+
+        `since` is the moment of the loop at which the patience began, now by default.
+        """
+        until = (_now() if since is None else since) + self._patience
+        if self.is_given_up or self._not_before > until:
             self.later(name)
             return False
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -95,7 +99,7 @@ class EdgePurges:
         self._urgent.setdefault(name, []).append(done)
         self._changed.set()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout_at(until):
                 await done
         except TimeoutError:
             return False
@@ -155,30 +159,46 @@ class EdgePurges:
 
     async def _call(self, taken: Mapping[str, Waiters]) -> None:
         began = _now()
-        try:
-            async with asyncio.timeout(min(TIMEOUT, self._patience)):
-                await self._edge.purge(list(taken))
-        except AwayError as error:
-            self.counters.away += len(taken)
-            self._went_away(error.reason)
-            for name, waiters in taken.items():
-                _release(waiters)
-                self.later(name)
-        except (PurgeError, TimeoutError) as error:
-            self.counters.failed += len(taken)
-            failure = error if isinstance(error, PurgeError) else PurgeError("it does not answer")
-            self._failed(failure, began)
-            for name, waiters in taken.items():
-                self._put_back(name, waiters)
-        else:
+        failure = await self._attempt(list(taken))
+        self._in_flight -= 1
+        self._under_way -= len(taken)
+        if failure is None:
             self.counters.purged += len(taken)
             self._succeeded()
-            for waiters in taken.values():
-                _release(waiters)
-        finally:
-            self._in_flight -= 1
-            self._under_way -= len(taken)
-            self._changed.set()
+        elif isinstance(failure, AwayError):
+            self.counters.away += len(taken)
+            self._went_away(failure.reason)
+        else:
+            self.counters.failed += len(taken)
+            self._failed(failure, began)
+        for name, waiters in taken.items():
+            if failure is not None and not isinstance(failure, AwayError):
+                self._put_back(name, waiters)
+                continue
+            _release(waiters)
+            if failure is not None:
+                self.later(name)
+        self._changed.set()
+
+    async def _attempt(self, names: list[str]) -> PurgeError | None:
+        """Purge `names` and return why it failed; a border that nothing passes, for what an edge sends is not ours."""
+        task = asyncio.current_task()
+        try:
+            async with asyncio.timeout(min(TIMEOUT, self._patience)):
+                await self._edge.purge(names)
+        except PurgeError as error:
+            return error
+        except TimeoutError:
+            return PurgeError("it does not answer")
+        except asyncio.CancelledError:
+            if task is None or task.cancelling():
+                raise
+            return PurgeError("the call was cancelled by its own client")
+        except Exception as error:
+            if self._failing_since is None:
+                log.exception("purging an edge fails in a way of its own", edge=self.name)
+            return PurgeError(f"it fails in a way of its own: {type(error).__name__}")
+        return None
 
     def _put_back(self, name: str, waiters: Waiters) -> None:
         still = [done for done in waiters if not done.done()]

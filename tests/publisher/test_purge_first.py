@@ -59,9 +59,11 @@ class ToldEdge:
         self.go = asyncio.Event()
         self.go.set()
         self.fails = False
+        self.takes = 0.0
 
     async def purge(self, names: Sequence[str]) -> None:
         await self.go.wait()
+        await asyncio.sleep(self.takes)
         if self.fails:
             raise PurgeError("out of order")
         self.story.append(f"{self.name} purges {' '.join(names)}")
@@ -126,6 +128,16 @@ async def test_edges_behind_each_other_are_all_purged_before_any_is_purged_again
         await announcing
     assert [line.split()[0] for line in story[:2]] == ["outer", "inner"]
     assert "outer" in {line.split()[0] for line in story[2:4]}
+
+
+async def test_all_tiers_together_hold_an_announcement_up_no_longer_than_the_patience(
+    link: Link, story: list[str]
+) -> None:
+    slow = ToldEdge("slow", story)
+    slow.takes = 0.4
+    async with first(link, [slow], tiers=4, patience=0.6, again=0) as purges:
+        assert await purges.announce("e", VERSION) == VERSION
+        assert purges.unpurged == 1
 
 
 async def test_one_slow_edge_does_not_hold_up_other_environments_beyond_its_patience(
