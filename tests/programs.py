@@ -108,6 +108,18 @@ def stream_server(
     return Program(name, ["serve"], folder, port, env)
 
 
+def waiting_room(folder: Path, waiting_for: list[str]) -> Program:
+    """A waiting room beside our Varnish, which lets its clients go as soon as one of these stream servers is ready."""
+    port = free_port()
+    env = environment(
+        STREAM_SERVER_PORT=port,
+        STREAM_SERVER_WAITING_ROOM="true",
+        STREAM_SERVER_EDGE_GUARD="true",
+        STREAM_SERVER_WAITING_FOR=",".join(waiting_for),
+    )
+    return Program("waiting_room", ["serve"], folder, port, env)
+
+
 class Up:
     """`flagstream up --json` with free ports; `stack` is the line it printed."""
 

@@ -18,8 +18,9 @@ from benchmarks.announcing import NatsAnnouncing
 from benchmarks.machine import allow_open_files
 from benchmarks.swarm import Swarm
 from tests.edge.varnish import Varnish
-from tests.programs import Program, environment, stream_server
-from tests.servers import NatsServer, Process, free_port, missing, wait_until
+from tests.programs import Program, stream_server
+from tests.programs import waiting_room as waiting_room_of
+from tests.servers import NatsServer, Process, missing, wait_until
 
 __all__ = ["Act", "Installation", "ScriptedOrigin", "installation", "naive", "opened_at", "place", "swarm"]
 
@@ -116,7 +117,7 @@ def installation(
             )
             for number in range(origins)
         ]
-        room = _waiting_room(folder, servers) if waiting_room else None
+        room = waiting_room_of(folder, [each.url for each in servers]) if waiting_room else None
         for program in (*servers, *((room,) if room else ())):
             program.start(ready=False)
             stack.callback(_end, program.process)
@@ -131,17 +132,6 @@ def installation(
         ).start()
         stack.callback(_end, varnish.process)
         yield Installation(nats, servers, room, varnish, chosen, folder, announcing)
-
-
-def _waiting_room(folder: Path, origins: list[Program]) -> Program:
-    port = free_port()
-    env = environment(
-        STREAM_SERVER_PORT=port,
-        STREAM_SERVER_WAITING_ROOM="true",
-        STREAM_SERVER_EDGE_GUARD="true",
-        STREAM_SERVER_WAITING_FOR=",".join(each.url for each in origins),
-    )
-    return Program("waiting_room", ["serve"], folder, port, env)
 
 
 def _end(process: Process) -> None:

@@ -12,8 +12,9 @@ import httpx
 
 from publisher.messages import version_of
 from tests.edge.varnish import Varnish
-from tests.programs import ADMIN_TOKEN, Program, environment, publisher, stream_server
-from tests.servers import NatsServer, free_port
+from tests.programs import ADMIN_TOKEN, Program, publisher, stream_server
+from tests.programs import waiting_room as waiting_room_of
+from tests.servers import NatsServer
 
 __all__ = ["FEATURE", "LIFE", "Environment", "Site", "address"]
 
@@ -62,7 +63,7 @@ class Site:
             )
             for number in range(origins)
         ]
-        self.waiting_room = _waiting_room(folder, [each.url for each in self.origins]) if waiting_room else None
+        self.waiting_room = waiting_room_of(folder, [each.url for each in self.origins]) if waiting_room else None
         place = address(self.waiting_room) if self.waiting_room else ""
         streams = {name: value for name, value in life.items() if name != "retry"}
         # What the environment says as "true" is a truth value here.
@@ -116,14 +117,3 @@ class Site:
         answer = httpx.request(method, self.managing.url + path, json=body, headers=headers, timeout=10)
         assert answer.is_success, answer.text
         return answer.json()
-
-
-def _waiting_room(folder: Path, origins: list[str]) -> Program:
-    port = free_port()
-    env = environment(
-        STREAM_SERVER_PORT=port,
-        STREAM_SERVER_WAITING_ROOM="true",
-        STREAM_SERVER_EDGE_GUARD="true",
-        STREAM_SERVER_WAITING_FOR=",".join(origins),
-    )
-    return Program("waiting_room", ["serve"], folder, port, env)
