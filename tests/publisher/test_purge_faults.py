@@ -142,7 +142,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of 127.0.0.1 with its key, in one file."""
     file = tmp_path_factory.mktemp("tls") / "edge.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=edge"
-    made = [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file, "-out", file]
+    made = [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file), "-out", str(file)]
     subprocess.run(made, check=True, capture_output=True)
     return file
 
