@@ -78,11 +78,12 @@ class Connection:
             raise AwayError("not connected")
         reader, writer = self._streams
         head = b"%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n"
-        writer.write(head % (method.encode(), path.encode(), self._host, len(body)) + body)
         try:
+            writer.write(head % (method.encode(), path.encode(), self._host, len(body)) + body)
             async with asyncio.timeout(TIMEOUT):
                 return await _answer(reader)
-        except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError) as error:
+        except (OSError, EOFError, TimeoutError, ValueError, RuntimeError, asyncio.LimitOverrunError) as error:
+            # RuntimeError: a write to what the other end has reset meanwhile, with uvloop
             raise AwayError(str(error) or type(error).__name__) from None
 
 
