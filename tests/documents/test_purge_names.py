@@ -19,7 +19,9 @@ def name(response: httpx.Response) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "path", ["flags/", "environment-document/", f"flags/?v={NOW}", f"environment-document/?v={NOW}"]
+    "path",
+    ["flags/", "environment-document/", f"flags/?v={NOW}", f"environment-document/?v={NOW}"],
+    ids=["flags", "document", "flags of a version", "document of a version"],
 )
 @pytest.mark.parametrize("key", [CLIENT_KEY, SERVER_KEY])
 async def test_document_is_named_by_the_client_side_key_whichever_key_it_was_asked_with(
