@@ -18,6 +18,10 @@ from tests.programs import Program, stream_server
 from tests.servers import NatsServer, answers, wait_until
 
 
+AT_ONCE = httpx.Limits(max_connections=300)
+KEY = {"X-Environment-Key": "k"}
+
+
 def place(program: Program) -> str:
     return program.url.removeprefix("http://")
 
@@ -97,21 +101,22 @@ async def test_documents_of_a_frozen_origin_hold_nobody_for_long(tmp_path: Path,
     try:
         wait_until(lambda: answers(int(origin.url.rpartition(":")[2])), "the origin")
         os.kill(origin.process.pid, signal.SIGSTOP)
-        async with httpx.AsyncClient(base_url=edge.url, timeout=30, headers={"X-Environment-Key": "k"}) as client:
+        async with httpx.AsyncClient(base_url=edge.url, timeout=30, limits=AT_ONCE, headers=KEY) as client:
 
             async def timed(path: str) -> tuple[int, float]:
                 began = time.monotonic()
                 return (await client.get(path)).status_code, time.monotonic() - began
 
-            # Until two probes have failed it is taken for ready.
-            await asyncio.sleep(3.5)
+            wait_until(lambda: not edge.counter("VBE.boot.fs_documents_1.happy") & 0b11, "two probes that fail")
             found = await asyncio.gather(*[timed("/api/v1/flags/") for _ in range(200)], timed("/health"))
             assert {status for status, _ in found[:-1]} == {503}
-            assert max(seconds for _, seconds in found[:-1]) < 5, "two tries of a second, and a busy machine"
+            assert max(seconds for _, seconds in found[:-1]) < 8, (
+                "two tries of a second, not of ten, and a busy machine"
+            )
             assert found[-1][0] == 200
             stream, seconds = await timed("/sse/environments/k/stream")
             assert stream == 200
-            assert seconds < 6, "three tries of a second, and a busy machine"
+            assert seconds < 8, "three tries of a second, and a busy machine"
     finally:
         os.kill(origin.process.pid, signal.SIGCONT)
         origin.kill()
