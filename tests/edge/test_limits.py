@@ -17,7 +17,6 @@ from tests.edge.varnish import Varnish
 from tests.programs import Program, stream_server
 from tests.servers import NatsServer, answers, wait_until
 
-
 AT_ONCE = httpx.Limits(max_connections=300)
 KEY = {"X-Environment-Key": "k"}
 
