@@ -18,21 +18,17 @@ import argparse
 import inspect
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from benchmarks.native_programs import NoCompilerError
-from benchmarks.processes import EndedError
-from benchmarks.results import RESULTS, Table, record
+from benchmarks.command import Row, parser_of, run_row
 from benchmarks.rows.edge_fan_out import environments, fan_out, threads
 from benchmarks.rows.edge_faults import ends, killed
 from benchmarks.rows.edge_refetch import refetch
-from benchmarks.servers_under_test import NotInstalledError
 
 __all__ = ["ROWS", "main"]
 
-ROWS: Final[dict[str, Callable[..., Table]]] = {
+ROWS: Final[dict[str, Row]] = {
     "fan-out": fan_out,
     "threads": threads,
     "environments": environments,
@@ -44,48 +40,25 @@ ROWS: Final[dict[str, Callable[..., Table]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one row; return the exit status."""
-    options = vars(_parser().parse_args(arguments))
-    row, folder, keep = options.pop("run"), options.pop("results"), not options.pop("no_record")
+    options = vars(parser_of("benchmarks.edge", __doc__, ROWS, _add_options).parse_args(arguments))
     if shutil.which("varnishd") is None:
         print("benchmarks: varnishd is not installed; on Debian: apt-get install varnish", file=sys.stderr)
         return 1
-    try:
-        table: Table = row(**{name: _given(value) for name, value in options.items()})
-    except (NoCompilerError, NotInstalledError, EndedError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    print(table.text())
-    if keep:
-        print(f"added to {record(table, folder)}")
-    return 1 if table.faults else 0
+    return run_row({name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
 
 
-def _given(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the runs' figures")
-    parser.add_argument("--no-record", action="store_true", help="print only")
-    rows = parser.add_subparsers(required=True, metavar="ROW")
-    for name, run in ROWS.items():
-        summary = (run.__doc__ or "").split("\n", maxsplit=1)[0]
-        row = rows.add_parser(name, help=summary, description=summary)
-        row.set_defaults(run=run)
-        for option, parameter in inspect.signature(run).parameters.items():
-            default = parameter.default
-            several = isinstance(default, tuple)
-            row.add_argument(
-                f"--{option.replace('_', '-')}",
-                type=type(default[0] if several else default),
-                nargs="+" if several else None,
-                default=default,
-                help=f"({default})",
-            )
-    return parser
+def _add_options(row: argparse.ArgumentParser, run: Row) -> None:
+    """Offer every parameter of a row as an option of its command, with the same default."""
+    for option, parameter in inspect.signature(run).parameters.items():
+        default = parameter.default
+        several = isinstance(default, tuple)
+        row.add_argument(
+            f"--{option.replace('_', '-')}",
+            type=type(default[0] if several else default),
+            nargs="+" if several else None,
+            default=default,
+            help=f"({default})",
+        )
 
 
 if __name__ == "__main__":

@@ -24,13 +24,10 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.native_programs import NoCompilerError
-from benchmarks.processes import EndedError
-from benchmarks.results import RESULTS, Table, record
+from benchmarks.command import Row, parser_of, run_row
 from benchmarks.rows.churn import churn
 from benchmarks.rows.compare import deliver, memory_of_streams, open_streams
 from benchmarks.rows.fair import fair
@@ -39,11 +36,10 @@ from benchmarks.rows.restart import restart
 from benchmarks.rows.slow import slow
 from benchmarks.rows.soak import soak
 from benchmarks.rows.storm import storm
-from benchmarks.servers_under_test import NotInstalledError
 
 __all__ = ["ROWS", "main"]
 
-ROWS: Final[dict[str, Callable[..., Table]]] = {
+ROWS: Final[dict[str, Row]] = {
     "deliver": deliver,
     "memory": memory_of_streams,
     "open": open_streams,
@@ -76,32 +72,12 @@ HELP: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one row; return the exit status."""
-    options = vars(_parser().parse_args(arguments))
-    row, folder, keep = options.pop("run"), options.pop("results"), not options.pop("no_record")
-    try:
-        table: Table = row(**options)
-    except (NoCompilerError, NotInstalledError, EndedError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    print(table.text())
-    if keep:
-        print(f"added to {record(table, folder)}")
-    return 1 if table.faults else 0
+    return run_row(vars(parser_of("benchmarks.streams", __doc__, ROWS, _add_options).parse_args(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.streams", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the runs' figures")
-    parser.add_argument("--no-record", action="store_true", help="print only")
-    rows = parser.add_subparsers(required=True, metavar="ROW")
-    for name, run in ROWS.items():
-        row = rows.add_parser(name, help=_summary(run), description=_summary(run))
-        row.set_defaults(run=run)
-        for option, parameter in inspect.signature(run, eval_str=True).parameters.items():
-            _add_option(row, option, parameter)
-    return parser
+def _add_options(row: argparse.ArgumentParser, run: Row) -> None:
+    for option, parameter in inspect.signature(run, eval_str=True).parameters.items():
+        _add_option(row, option, parameter)
 
 
 def _add_option(row: argparse.ArgumentParser, name: str, parameter: inspect.Parameter) -> None:
@@ -112,10 +88,6 @@ def _add_option(row: argparse.ArgumentParser, name: str, parameter: inspect.Para
         row.add_argument(option, nargs="+", default=list(default), metavar="SERVER", help=text)
     else:
         row.add_argument(option, dest=name, type=parameter.annotation, default=default, help=f"{text} ({default})")
-
-
-def _summary(run: object) -> str:
-    return (run.__doc__ or "").split("\n", maxsplit=1)[0]
 
 
 if __name__ == "__main__":
