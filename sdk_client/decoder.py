@@ -48,10 +48,22 @@ Item = Event | Comment | Retry
 class Decoder:
     """Turns the bytes of one stream into items; `max_line` and `max_event` are in bytes.
 
-    An event that the end of the stream cut short is never dispatched, as the standard says.
+    An event that the end of the stream cut short is never dispatched, as the standard says. `last_event_id` is what a
+    client sends when it opens the stream again: the id as it was at the last empty line.
     """
 
-    __slots__ = ("_data", "_data_size", "_first", "_id", "_partial", "_skip_lf", "_type", "max_event", "max_line")
+    __slots__ = (
+        "_data",
+        "_data_size",
+        "_first",
+        "_id",
+        "_partial",
+        "_skip_lf",
+        "_type",
+        "last_event_id",
+        "max_event",
+        "max_line",
+    )
 
     def __init__(self, *, max_line: int = 65_536, max_event: int = 262_144) -> None:
         self.max_line = max_line
@@ -63,6 +75,7 @@ class Decoder:
         self._data: list[str] = []
         self._data_size = 0
         self._id = ""
+        self.last_event_id = ""
 
     def feed(self, data: bytes) -> Iterator[Item]:
         """Yield the items that `data` completes; exhaust it before the next call.
@@ -122,6 +135,7 @@ class Decoder:
 
     def _dispatch(self) -> Event | None:
         event = Event(self._type or "message", "\n".join(self._data), self._id) if self._data else None
+        self.last_event_id = self._id
         self._type = ""
         self._data = []
         self._data_size = 0
