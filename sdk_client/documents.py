@@ -10,20 +10,12 @@ from typing import Any
 
 from sdk_client import versions
 from sdk_client.errors import DocumentError, KeyRefusedError
+from sdk_client.flags import Flag
 from sdk_client.headers import retry_after
 
 __all__ = ["Document", "Flag", "read_client_key", "read_flags"]
 
 _REFUSED = (401, 403)
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One feature's state: on or off, and a value that is a string, number, boolean, JSON or None."""
-
-    name: str
-    enabled: bool
-    value: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,16 @@ FlagClientError
 ├── ConfigurationError (also ValueError): an argument that cannot work; nothing was started
 ├── DocumentError: the flags could not be fetched this time; the client tries again by itself
 │   └── KeyRefusedError: the server does not accept the environment key
+├── ValueTypeError (also ValueError): a feature's value is not of the type asked for; getters answer the default
 ├── NotReadyError (also TimeoutError): no flags were loaded within the time given
 ├── ClientStoppedError: the client was closed, or died of a fault of its own
 └── StreamLimitError: a stream sent a line or an event beyond the limits; it is closed and opened again
 """
 
 from __future__ import annotations
+
+import reprlib
+from typing import Any
 
 __all__ = [
     "ClientStoppedError",
@@ -19,7 +23,17 @@ __all__ = [
     "KeyRefusedError",
     "NotReadyError",
     "StreamLimitError",
+    "ValueTypeError",
+    "shown",
 ]
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: cut to some 30 characters, and never raising."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return f"a long {type(value).__name__}"
 
 
 class FlagClientError(Exception):
@@ -46,6 +60,15 @@ class DocumentError(FlagClientError):
 
 class KeyRefusedError(DocumentError):
     """The server answered 401 or 403: the environment key is wrong, or not known (yet)."""
+
+
+class ValueTypeError(FlagClientError, ValueError):
+    """A value is no `wanted` (``"boolean"``, ``"string"``, ``"integer"``, ``"number"``, ``"JSON"``)."""
+
+    def __init__(self, wanted: str, value: Any) -> None:
+        self.wanted = wanted
+        self.value = value
+        super().__init__(f"{shown(value)} is not of the type asked for: {wanted}")
 
 
 class NotReadyError(FlagClientError, TimeoutError):
