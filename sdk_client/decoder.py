@@ -5,7 +5,6 @@ Bytes go in as they come, in pieces of any size; items come out, the same ones h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,6 @@ from sdk_client.errors import StreamLimitError
 
 __all__ = ["Comment", "Decoder", "Event", "Item", "Retry"]
 
-_LINE_END: Final = re.compile(rb"\r\n?|\n")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _MAX_RETRY_DIGITS: Final = 12
 
@@ -49,7 +47,8 @@ class Decoder:
     """Turns the bytes of one stream into items; `max_line` and `max_event` are in bytes.
 
     An event that the end of the stream cut short is never dispatched, as the standard says. `last_event_id` is what a
-    client sends when it opens the stream again: the id as it was at the last empty line.
+    client sends when it opens the stream again: the id as it was at the last empty line. It outlives the connection, so
+    the next stream's decoder begins with it.
     """
 
     __slots__ = (
@@ -65,78 +64,86 @@ class Decoder:
         "max_line",
     )
 
-    def __init__(self, *, max_line: int = 65_536, max_event: int = 262_144) -> None:
+    def __init__(self, *, max_line: int = 65_536, max_event: int = 262_144, last_event_id: str = "") -> None:
         self.max_line = max_line
         self.max_event = max_event
+        self.last_event_id = last_event_id
         self._partial = bytearray()
         self._first = True
         self._skip_lf = False
         self._type = ""
-        self._data: list[str] = []
+        self._data: list[bytes] = []
         self._data_size = 0
-        self._id = ""
-        self.last_event_id = ""
+        self._id = last_event_id
 
     def feed(self, data: bytes) -> Iterator[Item]:
         """Yield the items that `data` completes; exhaust it before the next call.
 
         Raises StreamLimitError, after the items that came before the line in question; the decoder is then spent.
         """
-        start = 0
         if self._skip_lf and data:  # the second half of a CRLF whose CR ended the piece before
-            start = 1 if data.startswith(b"\n") else 0
             self._skip_lf = False
-        for end in _LINE_END.finditer(data, start):
-            self._partial += data[start : end.start()]
-            start = end.end()
-            self._skip_lf = start == len(data) and end.group() == b"\r"
-            item = self._line(self._take_line())
+            data = data.removeprefix(b"\n")
+        if not data:
+            return
+        lines = data.splitlines()  # of bytes: at CR, LF and CRLF, and nowhere else
+        self._skip_lf = data.endswith(b"\r")
+        rest = b"" if data.endswith((b"\n", b"\r")) else lines.pop()
+        if lines and (self._partial or self._first):
+            lines[0] = self._first_line(lines[0])
+        for line in lines:
+            if len(line) > self.max_line:
+                raise self._line_too_long()
+            item = self._line(line) if line else self._dispatch()
             if item is not None:
                 yield item
-        self._partial += data[start:]
-        self._check_line()
-
-    def _check_line(self) -> None:
+        self._partial += rest
         if len(self._partial) > self.max_line:
-            raise StreamLimitError("a line", self.max_line)
+            raise self._line_too_long()
 
-    def _take_line(self) -> bytes:
-        self._check_line()
-        line = bytes(self._partial)
+    def _line_too_long(self) -> StreamLimitError:
+        return StreamLimitError("a line", self.max_line)
+
+    def _first_line(self, end: bytes) -> bytes:
+        """Return the first line of a piece, which may have begun in earlier ones."""
+        line = bytes(self._partial) + end
         self._partial.clear()
+        if len(line) > self.max_line:  # before the mark goes: it counts in a line that came in two pieces, too
+            raise self._line_too_long()
         if self._first:
             self._first = False
             line = line.removeprefix(_BYTE_ORDER_MARK)
         return line
 
     def _line(self, line: bytes) -> Item | None:
-        if not line:
-            return self._dispatch()
         name, _, value = line.partition(b":")
-        text = value.removeprefix(b" ").decode(errors="replace")
-        match name:
-            case b"":
-                return Comment(value.decode(errors="replace"))
-            case b"data":
-                self._add_data(text, len(value))
-            case b"event":
-                self._type = text
-            case b"id" if "\0" not in text:
-                self._id = text
-            case b"retry" if text.isascii() and text.isdigit():
-                return Retry(int(text[:_MAX_RETRY_DIGITS]))
+        if not name:
+            return Comment(str(value, "utf-8", "replace"))
+        if value.startswith(b" "):
+            value = value[1:]
+        if name == b"data":
+            self._add_data(value)
+        elif name == b"event":
+            self._type = str(value, "utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = str(value, "utf-8", "replace")
+        elif name == b"retry" and value.isdigit():  # of bytes: ASCII digits only
+            return Retry(int(value[:_MAX_RETRY_DIGITS]))
         return None
 
-    def _add_data(self, text: str, size: int) -> None:
-        self._data_size += size + 1
+    def _add_data(self, value: bytes) -> None:
+        self._data_size += len(value) + 1
         if self._data_size > self.max_event:
             raise StreamLimitError("an event", self.max_event)
-        self._data.append(text)
+        self._data.append(value)
 
     def _dispatch(self) -> Event | None:
-        event = Event(self._type or "message", "\n".join(self._data), self._id) if self._data else None
         self.last_event_id = self._id
+        kind = self._type or "message"
         self._type = ""
-        self._data = []
+        if not self._data:
+            return None
+        event = Event(kind, str(b"\n".join(self._data), "utf-8", "replace"), self._id)
+        self._data.clear()
         self._data_size = 0
         return event
