@@ -54,6 +54,7 @@ class Life:
             (b"cache-control", b"public, max-age=0, s-maxage=%d" % self.join_window),
             (b"surrogate-control", b"max-age=%d" % self.join_window),
             (b"x-stream-lifetime", f"{self.seconds:.2f}".rstrip("0").rstrip(".").encode()),
+            (b"x-stream-join-window", b"%d" % self.join_window),
             *cors.ALLOWED,
         ]
         object.__setattr__(self, "headers", headers)

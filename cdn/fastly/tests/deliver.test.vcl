@@ -41,7 +41,7 @@ sub test_deliver_stream {
   assert.equal(resp.http.X-Stream-Lifetime, "30");
   assert.equal(resp.http.Access-Control-Allow-Origin, "*");
   assert.equal(resp.http.X-Content-Type-Options, "nosniff");
-  assert.match(resp.http.Access-Control-Expose-Headers, "Age, .*X-Stream-Lifetime, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale");
+  assert.match(resp.http.Access-Control-Expose-Headers, "Age, .*X-Stream-Lifetime, X-Stream-Join-Window, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale");
 }
 
 // @scope: deliver
