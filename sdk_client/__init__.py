@@ -6,8 +6,7 @@ reconnecting, refetching) lives in modules without I/O, which any other shell ma
 """
 
 from sdk_client.changes import Change, Changes
-from sdk_client.client import Callback, FlagClient
-from sdk_client.documents import Flag
+from sdk_client.client import FlagClient
 from sdk_client.errors import (
     ClientStoppedError,
     ConfigurationError,
@@ -17,7 +16,11 @@ from sdk_client.errors import (
     NotReadyError,
     StreamLimitError,
 )
-from sdk_client.reconnect import Backoff
+from sdk_client.flags import Flag, Flags, Source
+from sdk_client.hooks import Fetch, FetchOutcome, Hooks, StreamOpened, Update
+from sdk_client.listeners import Callback
+from sdk_client.reconnect import Backoff, End, EndKind
+from sdk_client.status import Status
 from sdk_client.updater import Counts
 
 __all__ = [
@@ -29,10 +32,20 @@ __all__ = [
     "ConfigurationError",
     "Counts",
     "DocumentError",
+    "End",
+    "EndKind",
+    "Fetch",
+    "FetchOutcome",
     "Flag",
     "FlagClient",
     "FlagClientError",
+    "Flags",
+    "Hooks",
     "KeyRefusedError",
     "NotReadyError",
+    "Source",
+    "Status",
     "StreamLimitError",
+    "StreamOpened",
+    "Update",
 ]

@@ -3,47 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from random import Random, SystemRandom
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
-from weakref import WeakSet
+from types import TracebackType
+from typing import Any, Final, Literal, Self
 
 import httpx
 
-from sdk_client.addresses import Addresses, check_client_key, check_key
-from sdk_client.changes import Change, Changes, difference
-from sdk_client.documents import Document, Flag
-from sdk_client.errors import ClientStoppedError, ConfigurationError, NotReadyError
-from sdk_client.loading import http_client
+from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key, check_key
+from sdk_client.bootstrap import Bootstrap, read_bootstrap
+from sdk_client.cache import Cached, DiskCache
+from sdk_client.changes import Changes, difference
+from sdk_client.documents import Document, read_environment, read_flags
+from sdk_client.errors import ClientStoppedError, ConfigurationError, DocumentError, NotReadyError
+from sdk_client.flags import Flag, Flags, Getters, Source
+from sdk_client.hooks import Hooks, HooksInUse, Update
+from sdk_client.keeping import Keeper
+from sdk_client.listeners import Callback, Listeners
+from sdk_client.loading import Loaded, http_client
 from sdk_client.reconnect import Backoff
+from sdk_client.status import Status
 from sdk_client.updater import Counts, Target, Updater
 from sdk_client.versions import seconds_of
 
-__all__ = ["Callback", "FlagClient"]
+__all__ = ["FlagClient"]
 
 _log = logging.getLogger("sdk_client")
 
-Callback = Callable[[Change], Awaitable[None] | None]
 
-
-class FlagClient:
+class FlagClient(Getters):
     """The flags of one environment, always at hand and followed live.
 
         async with FlagClient(environment_key="…", api_url="https://flags.example.com") as flags:
             if flags.is_enabled("banner"):
-                print(flags.value("banner"))
+                print(flags.string("banner", "Welcome"))
 
     `environment_key` is a client key, or a server key (``ser.…``): then the stream's client key is read from the
     environment document unless `client_key` gives it. `stream_url` is only needed where streams are served elsewhere
     than `api_url`. `spread`, in seconds, is the longest random wait before a change is fetched: 0 is right for
-    a few servers, many clients behind one CDN want some. `heartbeat` is the server's, in seconds. `http` is an httpx
-    client to use (and not to close) instead of one of its own, for proxies or certificates.
+    a few servers, many clients behind one CDN want some. `heartbeat` is the server's, in seconds. While no stream can be
+    had, flags are fetched every `poll_interval` seconds (0: never); ``streaming=False`` only polls.
+
+    `bootstrap` (a mapping, or a file of JSON, as `sdk_client.bootstrap` reads it) and `cache` (a file or folder for the
+    last known good flags) are what the program starts with when everything else is down. ``offline=True`` asks nobody,
+    ever. `local_evaluation` works identities out here; it needs a server key and the extra ``flagstream[local]``.
+    `hooks` are told of streams, fetches and states. `http` is an httpx client to use (and not to close) instead of one
+    of its own, for proxies or certificates.
 
     Entering waits up to `ready_timeout` seconds for the first flags and raises NotReadyError or KeyRefusedError
-    without them; with ``require_ready=False`` it does not wait, and defaults are answered until the flags are there.
+    without any; with ``require_ready=False`` it does not wait, and defaults are answered until the flags are there.
     Raises ConfigurationError for arguments that cannot work.
     """
 
@@ -59,6 +69,13 @@ class FlagClient:
         request_timeout: float = 5.0,
         spread: float = 0.0,
         heartbeat: float = 15.0,
+        poll_interval: float = 60.0,
+        streaming: bool = True,
+        local_evaluation: bool = False,
+        bootstrap: Bootstrap | None = None,
+        cache: str | PathLike[str] | None = None,
+        offline: bool = False,
+        hooks: Hooks | Iterable[Hooks] = (),
         backoff: Backoff | None = None,
         http: httpx.AsyncClient | None = None,
         random: Random | None = None,
@@ -66,50 +83,65 @@ class FlagClient:
         _check_seconds(ready_timeout=ready_timeout, request_timeout=request_timeout, heartbeat=heartbeat)
         if not spread >= 0:
             raise ConfigurationError("spread", "must be 0 seconds or more")
+        if not poll_interval >= 0:
+            raise ConfigurationError("poll_interval", "must be 0 seconds or more")
+        if not streaming and not poll_interval:
+            raise ConfigurationError("poll_interval", "must be above 0 seconds where streaming is off")
+        if local_evaluation and not environment_key.startswith(SERVER_KEY_PREFIX):
+            raise ConfigurationError("local_evaluation", "needs a server key, which begins with 'ser.'")
         self._require_ready = require_ready
         self._ready_timeout = ready_timeout
+        self._offline = offline
         self._http = http
+        self._local = local_evaluation
+        self._flags = _NONE if bootstrap is None else Flags(read_bootstrap(bootstrap), 0, Source.BOOTSTRAP)
+        self._cache = None if cache is None else DiskCache(cache, environment_key)
+        etag = self._restore()
+        self._hooks = HooksInUse(hooks)
+        self._listeners = Listeners()
         self._updater = Updater(
             Target(
                 addresses=Addresses.of(api_url, stream_url),
                 key=check_key(environment_key),
                 client_key=None if client_key is None else check_client_key(client_key),
                 request_timeout=request_timeout,
+                heartbeat=heartbeat,
+                spread=spread,
+                poll_interval=poll_interval,
+                streaming=streaming,
+                local=local_evaluation,
+                backoff=backoff,
             ),
             random=random or SystemRandom(),  # not a seeded one: forked processes must not wait in step
-            heartbeat=heartbeat,
-            spread=spread,
-            backoff=backoff,
-            on_document=self._take,
+            hooks=self._hooks,
+            on_loaded=self._take,
+            at_hand=self._flags.source is not Source.NONE,
+            etag=etag,
         )
-        self._flags: Mapping[str, Flag] | None = None
-        self._subscriptions: WeakSet[Changes] = WeakSet()
-        self._callbacks: dict[Changes, Callback] = {}
+        self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
-        self._workers: asyncio.TaskGroup | None = None
         self._fault: BaseException | None = None
 
-    # Reading flags: from memory, never with I/O.
+    @classmethod
+    def from_dict(cls, flags: Mapping[str, Any]) -> Self:
+        """Return a client that is offline and has these flags, for the tests of whoever uses one; `set` changes them.
 
-    def is_enabled(self, name: str, default: bool = False) -> bool:  # noqa: FBT001, FBT002 - reads as a sentence
-        """Tell whether the feature is on; `default` where there is no such feature, or no flags yet."""
-        flag = self.flags.get(name)
-        return default if flag is None else flag.enabled
+        Values are as in a bootstrap: true and false switch a feature, anything else is its value, and
+        ``{"enabled": …, "value": …}`` says both. Raises ConfigurationError.
+        """
+        return cls(environment_key="offline", api_url="http://offline", offline=True, bootstrap=flags)
 
-    def value(self, name: str, default: Any = None) -> Any:
-        """Return the feature's value, on or off; `default` where there is no such feature, or no flags yet."""
-        flag = self.flags.get(name)
-        return default if flag is None else flag.value
+    # Reading flags: from memory, never with I/O. The typed getters are those of `Getters`.
 
     @property
-    def flags(self) -> Mapping[str, Flag]:
+    def flags(self) -> Flags:
         """All flags by name, as they are now; a later change makes another mapping."""
-        return _NONE if self._flags is None else self._flags
+        return self._flags
 
     @property
     def version(self) -> int:
         """Version of the flags in microseconds since the epoch; 0 while unknown."""
-        return self._updater.refetch.held
+        return self._flags.version
 
     @property
     def updated_at(self) -> float | None:
@@ -117,19 +149,29 @@ class FlagClient:
         return seconds_of(self.version) if self.version else None
 
     @property
+    def status(self) -> Status:
+        """How fresh the flags are."""
+        if self._task is not None and self._task.done():
+            return Status.CLOSED
+        return Status.OFFLINE if self._offline else self._updater.subscription.status
+
+    @property
     def connected(self) -> bool:
-        """Tell whether a stream is open now."""
-        return self._updater.connected
+        """Tell whether a stream is live now."""
+        return self._running and self._updater.subscription.connection.live
 
     @property
     def is_current(self) -> bool:
-        """Tell whether a stream is open and the flags are as new as it has told of."""
-        return self.connected and self._updater.refetch.is_met
+        """Tell whether a stream is live and the flags are as new as it has told of."""
+        return self._running and self._updater.subscription.is_current
 
     @property
     def counts(self) -> Counts:
         """What this client has done so far: streams, fetches, failures."""
-        return self._updater.counts
+        counts = self._updater.counts
+        counts.callback_errors = self._listeners.errors
+        counts.hook_errors = self._hooks.errors
+        return counts
 
     # Hearing of changes.
 
@@ -138,27 +180,29 @@ class FlagClient:
 
         A reader that falls behind by more than 1,000 changes gets them merged, one for each feature.
         """
-        subscription = Changes()
-        if self._task is not None and self._task.done():
-            subscription.close(self._fault)
-        self._subscriptions.add(subscription)
-        return subscription
+        return self._listeners.changes()
 
     def on_change(self, callback: Callback) -> Callable[[], None]:
         """Call `callback`, plain or async, with every change from now on; the function returned ends that.
 
         One change at a time, in order. A callback that raises is logged and counted, and called again for the next.
         """
-        subscription = self.changes()
-        self._callbacks[subscription] = callback
-        if self._workers is not None:
-            self._workers.create_task(self._call_back(subscription, callback))
+        return self._listeners.add(callback)
 
-        def stop() -> None:
-            self._callbacks.pop(subscription, None)
-            subscription.cancel()
+    def add_hooks(self, hooks: Hooks) -> Callable[[], None]:
+        """Tell `hooks` too from now on; the function returned ends that."""
+        return self._hooks.add(hooks)
 
-        return stop
+    def set(self, name: str, state: Any) -> None:
+        """Set a feature of an offline client, as a test does: `state` is as in `from_dict`. Listeners are told.
+
+        Raises ConfigurationError where the client is not offline, or `state` is no state.
+        """
+        self._replace({**self._flags, **read_bootstrap({name: state})})
+
+    def remove(self, name: str) -> None:
+        """Take a feature away from an offline client, as a test does. Raises ConfigurationError where it is not."""
+        self._replace({each: flag for each, flag in self._flags.items() if each != name})
 
     # Life.
 
@@ -194,37 +238,50 @@ class FlagClient:
             raise ClientStoppedError("the flag client failed") from self._fault
 
     async def wait_until_ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - part of the interface
-        """Return once flags are loaded.
+        """Return once there are flags: the server's, or, when it cannot be reached, those of cache or bootstrap.
 
-        Raises NotReadyError after `timeout` seconds (None: never), KeyRefusedError as soon as the server refuses the
-        key, and ClientStoppedError when the client ends meanwhile. The client goes on trying all the same.
+        Raises NotReadyError after `timeout` seconds (None: never) without any, KeyRefusedError as soon as the server
+        refuses the key, and ClientStoppedError when the client ends meanwhile. The client goes on trying all the same.
         """
+        if self._offline:
+            return
         if self._task is None:
             raise ClientStoppedError("the flag client was not started")
+        updater = self._updater
         try:
             async with asyncio.timeout(timeout):
-                await self._updater.answered.wait()
+                await updater.answered.wait()
         except TimeoutError:
-            raise NotReadyError(timeout or 0.0, self._updater.last_error) from None
-        if self._flags is not None:
+            if self._flags.source is Source.NONE:
+                raise NotReadyError(timeout or 0.0, updater.last_error) from None
+        if self._flags.source is not Source.NONE:
             return
         if self._task.done():
             raise ClientStoppedError("the flag client is closed") from self._fault
-        if self._updater.last_error is not None:
-            raise self._updater.last_error
+        if updater.last_error is not None:
+            raise updater.last_error
 
     # What runs in the background.
 
+    @property
+    def _running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _flag(self, name: str) -> Flag | None:
+        return self._flags.get(name)
+
     async def _run(self) -> None:
+        if self._offline:
+            async with asyncio.TaskGroup() as tasks:
+                self._listeners.run(tasks)
+                await asyncio.Event().wait()
         http = self._http or await http_client()
         try:
-            async with asyncio.TaskGroup() as workers:
-                self._workers = workers
-                workers.create_task(self._updater.run(http))
-                for subscription, callback in self._callbacks.items():
-                    workers.create_task(self._call_back(subscription, callback))
+            async with asyncio.TaskGroup() as tasks:
+                self._listeners.run(tasks)
+                self._keeper = None if self._cache is None else Keeper(self._cache, tasks)
+                await self._updater.run(http)
         finally:
-            self._workers = None
             if http is not self._http:
                 await http.aclose()
 
@@ -232,39 +289,52 @@ class FlagClient:
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
             _log.critical("the flag client failed; flags stay as they are", exc_info=fault)
-        for subscription in [*self._subscriptions]:
-            subscription.close(self._fault)
+        self._listeners.close(self._fault)
         self._updater.answered.set()
+        self._hooks.became(Status.CLOSED)
 
-    def _take(self, document: Document) -> None:
-        before, self._flags = self._flags, document.flags
-        if before is None:
-            return
-        changes = difference(before, document.flags, self.version)
-        if changes:
-            for subscription in [*self._subscriptions]:
-                subscription.put(changes)
+    def _restore(self) -> str:
+        """Take the flags that the cache has, if any; return the ``ETag`` that belongs to them."""
+        cached = None if self._cache is None else self._cache.load()
+        if cached is None or cached.kind != self._kind:
+            return ""
+        try:
+            document = (read_environment if self._local else read_flags)(_OK, {}, cached.body)
+        except DocumentError as error:
+            _log.warning("the flags that were kept on disk cannot be used: %s", error)
+            return ""
+        self._flags = Flags(document.flags, cached.version, Source.CACHE)
+        return cached.etag
 
-    async def _call_back(self, subscription: Changes, callback: Callback) -> None:
-        async for change in subscription:
-            try:
-                result = callback(change)
-                if inspect.isawaitable(result):
-                    await result
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                self._report_callback(change)  # something it awaited was cancelled, not we: it must not go deaf
-            except Exception:  # noqa: BLE001 - the user's code: whatever it raises must not stop the flags
-                self._report_callback(change)
+    @property
+    def _kind(self) -> Literal["flags", "environment"]:
+        return "environment" if self._local else "flags"
 
-    def _report_callback(self, change: Change) -> None:
-        self.counts.callback_errors += 1
-        _log.exception("a callback failed on a change of %r", change.feature)
+    def _take(self, loaded: Loaded, behind: float) -> None:
+        before, answer = self._flags, loaded.answer
+        version = self._updater.subscription.refetch.held
+        if isinstance(answer, Document):
+            self._flags = Flags(answer.flags, version, Source.SERVER)
+            if self._keeper is not None:
+                self._keeper.keep(Cached(self._kind, version, answer.labelled, answer.etag, loaded.body))
+        else:
+            self._flags = Flags(before, max(version, before.version), Source.SERVER)
+        changes = () if before.source is Source.NONE else tuple(difference(before, self._flags, self.version))
+        self._listeners.put(changes)
+        if self.version > before.version or changes:
+            self._hooks.updated(Update(changes, self.version, behind))
+
+    def _replace(self, flags: Mapping[str, Flag]) -> None:
+        if not self._offline:
+            raise ConfigurationError("offline", "must be true for flags to be set by hand")
+        before, self._flags = self._flags, Flags(flags, self._flags.version + 1, Source.BOOTSTRAP)
+        changes = tuple(difference(before, self._flags, self.version))
+        self._listeners.put(changes)
+        self._hooks.updated(Update(changes, self.version, 0.0))
 
 
-_NONE: Mapping[str, Flag] = MappingProxyType({})
+_NONE: Final = Flags()
+_OK: Final = 200
 
 
 def _check_seconds(**settings: float) -> None:

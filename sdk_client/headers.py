@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-__all__ = ["is_event_stream", "remaining_lifetime", "retry_after"]
+__all__ = ["is_event_stream", "remaining_join_window", "remaining_lifetime", "retry_after"]
 
 MAX_RETRY_AFTER: Final = 300.0
 """Seconds: a longer Retry-After is cut to this, so that a wrong one does not silence the client for good."""
+
+
+JOIN_SHARE: Final = 2 / 3
+"""Share of the lifetime during which an edge is taken to add clients to a stream that does not say."""
 
 
 def is_event_stream(headers: Mapping[str, str]) -> bool:
@@ -22,9 +26,21 @@ def is_event_stream(headers: Mapping[str, str]) -> bool:
 def remaining_lifetime(headers: Mapping[str, str]) -> float | None:
     """Return the seconds a stream has left: ``X-Stream-Lifetime`` less ``Age``; None where it is not announced."""
     lifetime = _seconds(headers.get("x-stream-lifetime", ""))
-    if lifetime is None:
-        return None
-    return max(0.0, lifetime - (_seconds(headers.get("age", "")) or 0.0))
+    return None if lifetime is None else max(0.0, lifetime - _age(headers))
+
+
+def remaining_join_window(headers: Mapping[str, str]) -> float | None:
+    """Return for how many seconds an edge adds clients to this stream: ``X-Stream-Join-Window`` less ``Age``.
+
+    Two thirds of the lifetime where the window is not announced, None where neither is.
+    """
+    window = _seconds(headers.get("x-stream-join-window", ""))
+    if window is None:
+        lifetime = _seconds(headers.get("x-stream-lifetime", ""))
+        if lifetime is None:
+            return None
+        window = lifetime * JOIN_SHARE
+    return max(0.0, window - _age(headers))
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
@@ -37,6 +53,10 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
         except (ValueError, OverflowError):
             return 0.0
     return min(max(0.0, seconds), MAX_RETRY_AFTER)
+
+
+def _age(headers: Mapping[str, str]) -> float:
+    return _seconds(headers.get("age", "")) or 0.0
 
 
 def _seconds(text: str) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from ssl import SSLContext, SSLError
 from typing import Final
@@ -11,13 +12,15 @@ from typing import Final
 import httpx
 
 from sdk_client.addresses import Addresses
-from sdk_client.documents import Document, read_client_key, read_flags
+from sdk_client.documents import Document, Unchanged, read_client_key, read_environment, read_flags
 from sdk_client.errors import DocumentError
 
-__all__ = ["Loader", "http_client", "reason_of"]
+__all__ = ["Loaded", "Loader", "http_client", "reason_of"]
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of one document; a body without end would otherwise fill the memory."""
+
+MAX_REDIRECTS: Final = 5
 
 
 @cache
@@ -31,6 +34,7 @@ async def http_client() -> httpx.AsyncClient:
         verify=await asyncio.to_thread(_ssl_context),  # reading the authorities would block the user's event loop
         headers={"User-Agent": "flagstream-python"},
         limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=60.0),
+        max_redirects=MAX_REDIRECTS,
     )
 
 
@@ -39,33 +43,66 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-class Loader:
-    """Fetches one environment's documents; `timeout` bounds a whole fetch, in seconds."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a fetch brought, read; and `body`, as it came, to be kept on disk."""
 
-    def __init__(self, http: httpx.AsyncClient, addresses: Addresses, key: str, *, timeout: float = 5.0) -> None:
+    answer: Document | Unchanged
+    body: bytes
+
+
+class Loader:
+    """Fetches one environment's documents; `timeout` bounds a whole fetch, in seconds.
+
+    `local` asks for the environment document, from which flags are worked out here, instead of the flags.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        addresses: Addresses,
+        key: str,
+        *,
+        timeout: float = 5.0,
+        local: bool = False,
+    ) -> None:
         self._http = http
-        self._flags = addresses.flags
-        self._environment_document = addresses.environment_document
+        self._addresses = addresses
+        self._local = local
         self._headers = {"X-Environment-Key": key, "Accept": "application/json"}
         self._timeout = timeout
         # httpcore leaks the socket of a TLS handshake that is cancelled, so its own limit has to be the first to pass.
         self._limits = httpx.Timeout(None, connect=timeout / 2)
 
-    async def flags(self, version: int) -> Document:
-        """Return the flags at `version` or newer, where the server can (0: whatever it has); raises DocumentError."""
-        return read_flags(*await self._get(f"{self._flags}?v={version}" if version else self._flags))
+    async def load(self, version: int, etag: str = "") -> Loaded:
+        """Return the flags at `version` or newer, where the server can (0: whatever it has); raises DocumentError.
+
+        With the `etag` of a document the server may answer that it is `Unchanged`.
+        """
+        url = self._addresses.environment_document if self._local else self._addresses.flags
+        headers = {"If-None-Match": etag} if etag else {}
+        status, answer_headers, body = await self._ask("GET", f"{url}?v={version}" if version else url, headers)
+        read = read_environment if self._local else read_flags
+        return Loaded(read(status, answer_headers, body, etag=etag), body)
 
     async def client_key(self) -> str:
         """Return the client key that belongs to a server key; raises DocumentError."""
-        return read_client_key(*await self._get(self._environment_document))
+        return read_client_key(*await self._ask("GET", self._addresses.environment_document, {}))
 
-    async def _get(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         body = bytearray()
         try:
             async with (
                 asyncio.timeout(self._timeout),
                 self._http.stream(
-                    "GET", url, headers=self._headers, timeout=self._limits, follow_redirects=False
+                    method,
+                    url,
+                    headers={**self._headers, **headers},
+                    content=content,
+                    timeout=self._limits,
+                    follow_redirects=False,
                 ) as answer,
             ):
                 async for piece in answer.aiter_bytes():

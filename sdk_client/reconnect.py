@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from random import Random
 from typing import Final
 
-__all__ = ["Backoff", "End", "Reconnect"]
+__all__ = ["Backoff", "End", "EndKind", "Reconnect"]
 
 CLEAN_WAIT: Final = 2.0
 """Seconds: after a clean end the next stream is opened within a random part of this."""
 
 LIVED: Final = 1.0
-"""Seconds after which a stream counts as one that worked; a shorter one is an error, which breaks any loop."""
+"""Seconds after which a clean end is one; a shorter stream is an error, which breaks any loop."""
+
+PROVEN: Final = 10.0
+"""Seconds that a stream has to live for its end, if it was no clean one, to be counted as the first failure again."""
 
 MAX_RETRY: Final = 60.0
 """Seconds that a server may ask for by `retry:`; one wrong value must not silence a client for a day."""
+
+
+class EndKind(Enum):
+    """Why there is a stream no more, or why there was none."""
+
+    REPLACED = "replaced"
+    """Left for the next one, which was live already."""
+    ENDED = "ended"
+    """Ended cleanly by the server."""
+    SHORT = "short"
+    """Ended cleanly, but within a second: a server in a loop."""
+    REFUSED = "refused"
+    """Answered, but not with a stream."""
+    UNREACHABLE = "unreachable"
+    """No answer: refused, no such host, TLS, a broken answer."""
+    UNANSWERED = "unanswered"
+    """No answer in time."""
+    CUT = "cut"
+    """Broken off without a clean end."""
+    SILENT = "silent"
+    """Nothing came, not even heartbeats, or it went on beyond its announced life."""
+    LIMIT = "limit"
+    """Sent more in one line or one event than anybody needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +66,24 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a stream ended: `lived` seconds after its headers came (0 where none did), cleanly or not."""
+    """How a stream ended: `lived` seconds after its headers came (0 where none did), and why, in words too."""
 
+    kind: EndKind
     reason: str
-    clean: bool = False
     lived: float = 0.0
     retry_after: float = 0.0
 
+    @classmethod
+    def clean(cls, lived: float) -> End:
+        """Return the clean end of a stream."""
+        if lived < LIVED:
+            return cls(EndKind.SHORT, f"the stream ended after {lived:.2f} s", lived)
+        return cls(EndKind.ENDED, "the stream ended", lived)
+
     @property
     def is_error(self) -> bool:
-        """Anything but a clean end of a stream that had lived."""
-        return not self.clean or self.lived < LIVED
+        """Tell whether it counts as a failure."""
+        return self.kind not in (EndKind.ENDED, EndKind.REPLACED)
 
 
 class Reconnect:
@@ -61,15 +95,23 @@ class Reconnect:
         self.retry = 0.0
         self.failures = 0
 
+    @property
+    def least(self) -> float:
+        """Seconds between two openings at least."""
+        return self._backoff.least
+
     def advise(self, seconds: float) -> None:
         """Take the server's `retry:`; it holds until another one comes, over all streams."""
         self.retry = min(seconds, MAX_RETRY)
 
+    def worked(self) -> None:
+        """Take that all is well: the next failure is the first again."""
+        self.failures = 0
+
     def after(self, end: End) -> float:
-        """Return the seconds until the next stream may be opened."""
-        if end.lived >= LIVED:
-            self.failures = 0
+        """Count `end` and return the seconds until the next stream may be opened."""
         if not end.is_error:
+            self.worked()
             return self._random.uniform(0.0, CLEAN_WAIT)
-        self.failures += 1
+        self.failures = 1 if end.lived >= PROVEN else self.failures + 1
         return self._backoff.delay(self.failures, self._random, floor=max(self.retry, end.retry_after))

@@ -9,21 +9,39 @@ later stream, and not before `PATIENCE` is over.
 from __future__ import annotations
 
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
-from sdk_client.documents import Document
 from sdk_client.reconnect import Backoff
 
-__all__ = ["Refetch"]
+__all__ = ["Answer", "Refetch"]
 
 SETTLE: Final = 0.05
-"""Seconds after a stream opened during which its events are a replay: the last one is worth one fetch."""
+"""Seconds after a stream went live during which its events are a replay: the last one is worth one fetch."""
 
 MAX_OLDER: Final = 3
 """Times that a document older than announced is fetched again, for each version."""
 
 PATIENCE: Final = 60.0
 """Seconds after which an announcement of a version that was given up is taken up again."""
+
+
+class Answer(Protocol):
+    """What a fetch brought: a document, or the word that the one held is still the same.
+
+    `labelled` tells that the server vouches for `version`; `stale` that it could not reach its own source.
+    """
+
+    @property
+    def version(self) -> int:
+        """Microseconds since the epoch, 0 where unknown."""
+
+    @property
+    def labelled(self) -> bool:
+        """Tell whether the version is that of this very document."""
+
+    @property
+    def stale(self) -> bool:
+        """Tell whether it may be old."""
 
 
 class Refetch:
@@ -50,11 +68,21 @@ class Refetch:
         """Tell whether the flags held are as new as the newest announcement."""
         return self.loaded and self.held >= self.wanted
 
+    @property
+    def in_flight(self) -> bool:
+        """Tell whether a fetch is under way."""
+        return self._asked is not None
+
     def connected(self, now: float) -> None:
-        """Take that a stream has opened: the server is there, so a fetch that waits out a failure may come sooner."""
+        """Take that a stream went live: the server is there, so a fetch that waits out a failure may come sooner."""
         self._settled = now + SETTLE
         if self.due is not None and self.failures:
             self.due = min(self.due, self._soon(now))
+
+    def poll(self, now: float) -> None:
+        """Ask for a fetch although nothing was announced, unless there is one already or a failure is waited out."""
+        if self.due is None and self._asked is None:
+            self.due = now
 
     def announce(self, version: int, now: float) -> None:
         """Take the version of an event; old ones and repetitions change nothing."""
@@ -74,19 +102,19 @@ class Refetch:
         self._asked = self.wanted
         return self._asked
 
-    def finished(self, document: Document, now: float) -> bool:
+    def finished(self, answer: Answer, now: float) -> bool:
         """Take what the flight brought; return whether to keep it, False where it is older than the one held."""
         asked = self._asked or 0
         self._asked = None
         # A server that does not label its documents is believed: asked for a version, it gave it.
-        version = document.version if document.labelled else max(document.version, asked)
+        version = answer.version if answer.labelled else max(answer.version, asked)
         take = not self.loaded or version >= self.held
         self.loaded = True
         self.held = max(self.held, version)
         if self.is_met:
             self.failures = 0
             self._older = 0
-        elif document.stale:
+        elif answer.stale:
             self._fail(now, 0.0)  # it says itself that it will recover, so it is asked until it has
         elif self.wanted > asked:
             self.failures = 0

@@ -1,122 +1,153 @@
-"""The asyncio shell of the connection: httpx does what the state machine says, and tells it what happened."""
+"""The asyncio shell: httpx opens, reads and leaves the streams that a state machine asks for, and one timer drives it.
+
+The machine is a `Subscription`, or a bare `Connection`; whatever it asks for beyond streams is its owner's to do.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable
-from typing import Final, NoReturn, Protocol
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 import httpx
 
-from sdk_client.connection import Connection, Deliver, Intention, Live, State, Wait
+from sdk_client.connection import Close, Open
 from sdk_client.loading import reason_of
 
-__all__ = ["Follower", "Listener"]
-
-_log = logging.getLogger("sdk_client")
+__all__ = ["Driver", "Machine"]
 
 # No Cache-Control: at some edges it is a way round the cache, and every client would be a stream of its own.
 _HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-
 
 # No read timeout: the machine's deadline is the watchdog, and knows more than a fixed time between bytes. Connecting
 # has one below that deadline, because httpcore leaks the socket of a TLS handshake that is cancelled.
 _TIMEOUT: Final = httpx.Timeout(None, connect=5.0)
 
+CLOCK_TICK: Final = 0.001
+"""Seconds by which a timer may fire early; without it the machine would answer "not yet", again and again."""
 
-class Listener(Protocol):
-    """Who is told of the stream."""
-
-    def on_live(self) -> None:
-        """Take that a stream has opened."""
-
-    def on_version(self, version: int) -> None:
-        """Take the version that the environment has reached."""
-
-    def on_end(self, wait: Wait) -> None:
-        """Take that the stream ended, or could not be opened."""
+Action = TypeVar("Action")
 
 
-class Follower:
-    """Follows one stream for ever; ends only by cancellation, and then leaves nothing open."""
+class Machine(Protocol[Action]):
+    """What is driven: `Subscription` and `Connection` are such machines."""
+
+    @property
+    def deadline(self) -> float:
+        """When to call `tick` next, infinite for never."""
+
+    def opened(self, stream: int, status: int, headers: Mapping[str, str], now: float) -> list[Action]:
+        """Take the head of a response."""
+
+    def received(self, stream: int, data: bytes, now: float) -> list[Action]:
+        """Take bytes of a body."""
+
+    def ended(self, stream: int, now: float) -> list[Action]:
+        """Take the clean end of a body."""
+
+    def failed(self, stream: int, reason: str, now: float) -> list[Action]:
+        """Take a connection that failed."""
+
+    def tick(self, now: float) -> list[Action]:
+        """Take the time."""
+
+
+class Driver(Generic[Action]):
+    """Drives `machine`; `on_action` gets what is not about opening and closing streams, in order.
+
+    Streams are read by tasks of `tasks`, and end with it. `url` may be set later, before the first stream is asked for.
+    """
 
     def __init__(
-        self, http: httpx.AsyncClient, url: str, connection: Connection, listener: Listener, clock: Callable[[], float]
+        self,
+        http: httpx.AsyncClient,
+        machine: Machine[Action],
+        on_action: Callable[[Action], None],
+        tasks: asyncio.TaskGroup,
+        *,
+        url: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        self.url = url
         self._http = http
-        self._url = url
-        self._connection = connection
-        self._listener = listener
-        self._clock = clock
-        self._troubled = False
+        self._headers = {**_HEADERS, **(headers or {})}
+        self._machine = machine
+        self._on_action = on_action
+        self._tasks = tasks
+        self._clock = asyncio.get_running_loop().time
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._streams: dict[int, asyncio.Task[None]] = {}
+        self.connections: dict[int, Any] = {}
+        """Network streams (httpcore's) of the streams, by number: they know both ends' addresses."""
 
     async def run(self) -> NoReturn:
-        """Open, read, wait, and again."""
-        self._carry_out(self._connection.start(self._clock()))
-        while True:
-            if self._connection.state is State.OPENING:
-                await self._one_stream()
-            left = self._connection.deadline - self._clock()
-            if left > 0:
-                await asyncio.sleep(left)
-            self._tick()
-
-    async def _one_stream(self) -> None:
-        connection = self._connection
+        """Tell the machine the time whenever it is due, for ever; ends by cancellation."""
         try:
-            async with (
-                asyncio.timeout(connection.deadline - self._clock()) as watchdog,
-                self._http.stream(
-                    "GET", self._url, headers=_HEADERS, timeout=_TIMEOUT, follow_redirects=False
-                ) as response,
-            ):
-                self._carry_out(connection.opened(response.status_code, response.headers, self._clock()))
-                if connection.state is State.LIVE:
-                    await self._read(response, watchdog)
-        except TimeoutError:
-            self._tick()
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            if connection.state in (State.OPENING, State.LIVE):
-                self._carry_out(connection.failed(reason_of(error), self._clock()))
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                if (deadline := self._machine.deadline) <= self._clock() + CLOCK_TICK:
+                    self.do(self._machine.tick(max(self._clock(), deadline)))
+                self._arm()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
-    async def _read(self, response: httpx.Response, watchdog: asyncio.Timeout) -> None:
-        connection = self._connection
-        loop = asyncio.get_running_loop()
-        watchdog.reschedule(loop.time() + connection.deadline - self._clock())
-        async for data in response.aiter_bytes():
-            self._carry_out(connection.received(data, self._clock()))
-            if connection.state is not State.LIVE:
-                return
-            watchdog.reschedule(loop.time() + connection.deadline - self._clock())
-        self._carry_out(connection.ended(self._clock()))
+    def do(self, actions: Iterable[Action]) -> None:
+        """Carry out what the machine answered to anything, in order."""
+        for action in actions:
+            match action:
+                case Open(stream, last_event_id):
+                    self._streams[stream] = self._tasks.create_task(self._stream(stream, last_event_id))
+                case Close(stream):
+                    self._leave(stream)
+                case _:
+                    self._on_action(action)
+        self._arm()
 
-    def _tick(self) -> None:
-        # A timer may fire a clock's tick early; without the maximum the machine would answer "not yet" in a loop.
-        self._carry_out(self._connection.tick(max(self._clock(), self._connection.deadline)))
+    def _arm(self) -> None:
+        """Set the timer, unless the one there is fires early enough: then it is set anew when it does."""
+        deadline = self._machine.deadline
+        if self._timer is not None and self._timer.when() <= deadline:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._fire)
 
-    def _carry_out(self, intentions: Iterable[Intention]) -> None:
-        for intention in intentions:
-            match intention:
-                case Deliver(version):
-                    self._listener.on_version(version)
-                case Live():
-                    self._report_live()
-                    self._listener.on_live()
-                case Wait():
-                    self._report_end(intention)
-                    self._listener.on_end(intention)
-                case _:  # Open and Close are where the code stands: inside or outside of the response
-                    pass
+    def _fire(self) -> None:
+        self._timer = None
+        self._due.set()
 
-    def _report_live(self) -> None:
-        if self._troubled:
-            self._troubled = False
-            _log.info("the flag stream is back")
+    def _leave(self, stream: int) -> None:
+        task = self._streams.get(stream)
+        if (
+            task is not None and task is not asyncio.current_task()
+        ):  # within its own task the stream's end is the way out
+            task.cancel()
 
-    def _report_end(self, wait: Wait) -> None:
-        if wait.end.is_error and not self._troubled:  # once, not once an attempt
-            self._troubled = True
-            _log.warning("the flag stream is down (%s); flags stay as they are, trying again", wait.end.reason)
-        else:
-            _log.debug("the stream ended (%s), next one in %.2f s", wait.end.reason, wait.seconds)
+    async def _stream(self, stream: int, last_event_id: str) -> None:
+        headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        try:
+            async with self._http.stream(
+                "GET", self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True
+            ) as response:
+                self.connections[stream] = response.extensions.get("network_stream")
+                actions = self._machine.opened(stream, response.status_code, response.headers, self._clock())
+                self.do(actions)
+                if Close(stream) in actions:
+                    return
+                async for data in response.aiter_bytes():
+                    actions = self._machine.received(stream, data, self._clock())
+                    self.do(actions)
+                    if Close(stream) in actions:
+                        return
+            self.do(self._machine.ended(stream, self._clock()))
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+            self.do(self._machine.failed(stream, reason_of(error), self._clock()))
+        finally:
+            self.connections.pop(stream, None)
+            self._streams.pop(stream, None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -12,13 +12,14 @@ from random import Random
 import httpx
 
 from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key
-from sdk_client.connection import Connection, Wait
-from sdk_client.documents import Document
+from sdk_client.documents import Document, Unchanged
 from sdk_client.errors import ConfigurationError, DocumentError, KeyRefusedError
-from sdk_client.loading import Loader
+from sdk_client.hooks import Fetch, FetchOutcome, HooksInUse, StreamOpened
+from sdk_client.loading import Loaded, Loader
 from sdk_client.reconnect import Backoff
-from sdk_client.refetch import Refetch
-from sdk_client.streaming import Follower
+from sdk_client.streaming import Driver
+from sdk_client.subscription import Action, Became, Ended, Keep, Live, Subscription
+from sdk_client.subscription import Fetch as FetchAction
 
 __all__ = ["Counts", "Target", "Updater"]
 
@@ -34,16 +35,23 @@ class Counts:
     fetches: int = 0
     fetch_errors: int = 0
     callback_errors: int = 0
+    hook_errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The environment to follow; `client_key` is None where it has to be found out from the server key."""
+    """The environment to follow, and how; `client_key` is None where it has to be found out from the server key."""
 
     addresses: Addresses
     key: str
     client_key: str | None
     request_timeout: float
+    heartbeat: float = 15.0
+    spread: float = 0.0
+    poll_interval: float = 60.0
+    streaming: bool = True
+    local: bool = False
+    backoff: Backoff | None = None
 
     def stream_key(self) -> str | None:
         """Return the key of the stream, None where only the server knows it."""
@@ -53,52 +61,69 @@ class Target:
 
 
 class Updater:
-    """Runs the stream and the fetches; `on_document` takes each document that is not older than the one before."""
+    """Runs the streams and the fetches; `on_loaded` takes each answer to keep, and the seconds of having been behind.
+
+    `at_hand` tells that there are flags already, of the bootstrap or the cache; `etag` belongs to those.
+    """
 
     def __init__(
         self,
         target: Target,
         *,
         random: Random,
-        heartbeat: float,
-        spread: float,
-        backoff: Backoff | None,
-        on_document: Callable[[Document], None],
+        hooks: HooksInUse,
+        on_loaded: Callable[[Loaded, float], None],
+        at_hand: bool = False,
+        etag: str = "",
     ) -> None:
         self._target = target
         self._random = random
-        self._backoff = backoff
-        self._on_document = on_document
-        self._connection = Connection(random=random, heartbeat=heartbeat, backoff=backoff)
-        self._wake = asyncio.Event()
-        self.refetch = Refetch(random=random, spread=spread, backoff=backoff)
+        self._hooks = hooks
+        self._on_loaded = on_loaded
+        self._at_hand = at_hand
+        self._etag = etag
+        self._troubled = False
+        self._loaded: Loaded | None = None
+        self.subscription = Subscription(
+            random=random,
+            heartbeat=target.heartbeat,
+            spread=target.spread,
+            poll_interval=target.poll_interval or math.inf,
+            polls=not target.streaming,
+            backoff=target.backoff,
+        )
         self.counts = Counts()
-        self.connected = False
         self.answered = asyncio.Event()
-        """Set once flags are loaded or the key is refused: there is something to tell whoever waits."""
+        """Set once there is something to tell whoever waits: flags, or why there will be none."""
         self.last_error: DocumentError | None = None
 
     async def run(self, http: httpx.AsyncClient) -> None:
         """Keep the flags fresh for ever; ends by cancellation, or with a fault of our own."""
-        loader = Loader(http, self._target.addresses, self._target.key, timeout=self._target.request_timeout)
-        try:
-            async with asyncio.TaskGroup() as workers:
-                workers.create_task(self._keep_fresh(loader))
-                workers.create_task(self._follow(http, loader))
-        finally:
-            self.connected = False
+        target = self._target
+        self._clock = asyncio.get_running_loop().time
+        self._loader = Loader(http, target.addresses, target.key, timeout=target.request_timeout, local=target.local)
+        async with asyncio.TaskGroup() as self._tasks:
+            self._driver = Driver(http, self.subscription, self._act, self._tasks)
+            self._tasks.create_task(self._driver.run())
+            self._driver.do(self.subscription.start(self._clock()))
+            if target.streaming:
+                self._tasks.create_task(self._follow())
 
-    async def _follow(self, http: httpx.AsyncClient, loader: Loader) -> None:
-        key = self._target.stream_key() or await self._find_client_key(loader)
-        url = self._target.addresses.stream_of(key)
-        await Follower(http, url, self._connection, self, _clock()).run()
+    def woke(self) -> None:
+        """Take that the machine slept or its network changed."""
+        self._driver.do(self.subscription.woke(self._clock()))
 
-    async def _find_client_key(self, loader: Loader) -> str:
-        backoff = self._backoff or Backoff()
+    async def _follow(self) -> None:
+        key = self._target.stream_key() or await self._find_client_key()
+        self._driver.url = self._target.addresses.stream_of(key)
+        self._driver.do(self.subscription.follow(self._clock()))
+
+    async def _find_client_key(self) -> str:
+        backoff = self._target.backoff or Backoff()
         failures = 0
         while True:
             try:
-                return check_client_key(await loader.client_key())
+                return check_client_key(await self._loader.client_key())
             except (DocumentError, ConfigurationError) as error:
                 failures += 1
                 if failures == 1:
@@ -106,61 +131,68 @@ class Updater:
                 floor = error.retry_after if isinstance(error, DocumentError) else 0.0
                 await asyncio.sleep(backoff.delay(failures, self._random, floor=floor))
 
-    async def _keep_fresh(self, loader: Loader) -> None:
-        clock = _clock()
-        while True:
-            self._wake.clear()
-            left = None if self.refetch.due is None else self.refetch.due - clock()
-            if left is not None and left <= 0:
-                await self._fetch(loader, clock)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._wake.wait()
+    def _act(self, action: Action) -> None:
+        match action:
+            case FetchAction(version):
+                self._tasks.create_task(self._fetch(version))
+            case Keep(behind):
+                self._keep(behind)
+            case Live(seconds=seconds):
+                self.counts.streams_opened += 1
+                self._report_live()
+                self._hooks.stream_opened(StreamOpened(seconds))
+            case Ended():
+                self._report_end(action)
+                self._hooks.stream_ended(action.end)
+            case Became(status):
+                self._hooks.became(status)
 
-    async def _fetch(self, loader: Loader, clock: Callable[[], float]) -> None:
-        asked = self.refetch.begin(clock())
+    async def _fetch(self, version: int) -> None:
         self.counts.fetches += 1
+        began = self._clock()
         try:
-            document = await loader.flags(asked)
+            self._loaded = loaded = await self._loader.load(version, self._etag)
         except DocumentError as error:
-            self.refetch.failed(clock(), error.retry_after)
-            self._report_failure(error)
+            self._report_failure(error, self._clock() - began)
+            self._driver.do(self.subscription.fetch_failed(self._clock(), error.retry_after))
             return
         if self.last_error is not None:
             self.last_error = None
             _log.info("the flags API answers again")
-        if self.refetch.finished(document, clock()):
-            self._on_document(document)
+        actions = self.subscription.fetched(loaded.answer, self._clock())
+        outcome = FetchOutcome.UNCHANGED if isinstance(loaded.answer, Unchanged) else FetchOutcome.NEW
+        if not any(isinstance(action, Keep) for action in actions):
+            outcome = FetchOutcome.OLDER
+        self._hooks.fetched(Fetch(outcome, self._clock() - began, loaded.answer.version))
+        self._driver.do(actions)
         self.answered.set()
 
-    def _report_failure(self, error: DocumentError) -> None:
+    def _keep(self, behind: float) -> None:
+        if self._loaded is None:
+            return
+        if isinstance(self._loaded.answer, Document):
+            self._etag = self._loaded.answer.etag
+        self._on_loaded(self._loaded, behind)
+
+    def _report_failure(self, error: DocumentError, seconds: float) -> None:
         self.counts.fetch_errors += 1
-        before = self.last_error
-        self.last_error = error
+        before, self.last_error = self.last_error, error
         if before is None or type(before) is not type(error):  # once, not once an attempt
             _log.warning("flags could not be fetched (%s); they stay as they are, trying again", error)
-        if isinstance(error, KeyRefusedError):
+        self._hooks.fetched(Fetch(FetchOutcome.FAILED, seconds, reason=str(error)))
+        if self._at_hand or isinstance(error, KeyRefusedError):
             self.answered.set()
 
-    def on_live(self) -> None:
-        """Take the opening of a stream (`Listener`)."""
-        self.counts.streams_opened += 1
-        self.connected = True
-        self.refetch.connected(_clock()())
-        self._wake.set()
+    def _report_live(self) -> None:
+        if self._troubled:
+            self._troubled = False
+            _log.info("the flag stream is back")
 
-    def on_version(self, version: int) -> None:
-        """Take an announced version (`Listener`)."""
-        self.refetch.announce(version, _clock()())
-        self._wake.set()
-
-    def on_end(self, wait: Wait) -> None:
-        """Take the end of a stream (`Listener`)."""
-        self.connected = False
-        if wait.end.is_error:
+    def _report_end(self, ended: Ended) -> None:
+        if ended.end.is_error:
             self.counts.stream_errors += 1
-
-
-def _clock() -> Callable[[], float]:
-    return asyncio.get_running_loop().time
+        if ended.end.is_error and not self._troubled and not self.subscription.connection.live:  # once, not once a try
+            self._troubled = True
+            _log.warning("the flag stream is down (%s); flags stay as they are, trying again", ended.end.reason)
+        else:
+            _log.debug("a stream is over (%s), next one in %s s", ended.end.reason, ended.wait)

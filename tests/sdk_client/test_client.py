@@ -387,7 +387,7 @@ async def test_a_fault_of_our_own_is_loud(monkeypatch: pytest.MonkeyPatch, caplo
         client.start()
         changes = client.changes()
         await until(lambda: client.connected)
-        monkeypatch.setattr(client._updater.refetch, "announce", None)
+        monkeypatch.setattr(client._updater.subscription.refetch, "announce", None)
         server.announce(V2)
         with pytest.raises(ExceptionGroup):
             await next_of(changes)
@@ -402,7 +402,7 @@ async def test_an_abandoned_iterator_costs_nothing() -> None:
         for _ in range(100):
             client.changes()
         gc.collect()
-        assert len(client._subscriptions) == 0
+        assert len(client._listeners._changes) == 0
 
 
 @pytest.mark.asyncio

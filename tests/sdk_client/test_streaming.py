@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -13,36 +12,42 @@ import httpx
 import pytest
 
 from sdk_client import Backoff
-from sdk_client.connection import Connection, Wait
-from sdk_client.streaming import Follower
+from sdk_client.connection import Action, Connection, Ended, Live, Received
+from sdk_client.decoder import Event
+from sdk_client.streaming import Driver
+from sdk_client.versions import event_version
 from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, Script, ScriptedServer, answers, cuts, event, follow
 
 QUICK = Backoff(base=0.01, cap=0.05, least=0.05)
 
 
 class Recorder:
-    """A listener that keeps what it hears; `queue` holds it in order."""
+    """Keeps what the machine has to say beyond opening and closing; `queue` holds it in order."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[str | int | Wait] = asyncio.Queue()
+        self.queue: asyncio.Queue[Live | int | Ended] = asyncio.Queue()
 
-    def on_live(self) -> None:
-        self.queue.put_nowait("live")
+    def hear(self, action: Action) -> None:
+        match action:
+            case Received(item=Event(data=data)):
+                self.queue.put_nowait(event_version(data))
+            case Live() | Ended():
+                self.queue.put_nowait(action)
 
-    def on_version(self, version: int) -> None:
-        self.queue.put_nowait(version)
-
-    def on_end(self, wait: Wait) -> None:
-        self.queue.put_nowait(wait)
-
-    async def next(self) -> str | int | Wait:
+    async def next(self) -> Live | int | Ended:
         async with asyncio.timeout(10):
             return await self.queue.get()
 
-    async def next_wait(self) -> Wait:
+    async def next_end(self) -> Ended:
         while True:
             heard = await self.next()
-            if isinstance(heard, Wait):
+            if isinstance(heard, Ended):
+                return heard
+
+    async def next_live(self) -> Live:
+        while True:
+            heard = await self.next()
+            if isinstance(heard, Live):
                 return heard
 
 
@@ -52,10 +57,16 @@ async def following(
 ) -> AsyncIterator[Recorder]:
     connection = Connection(random=Random(1), backoff=backoff, heartbeat=heartbeat, open_timeout=open_timeout)
     recorder = Recorder()
-    async with httpx.AsyncClient() as http:
-        url = f"{server.url}/sse/environments/{KEY}/stream"
-        clock = asyncio.get_running_loop().time
-        task = asyncio.ensure_future(Follower(http, url, connection, recorder, clock).run())
+
+    async def drive(http: httpx.AsyncClient) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            url = f"{server.url}/sse/environments/{KEY}/stream"
+            driver = Driver(http, connection, recorder.hear, tasks, url=url)
+            driver.do(connection.start(asyncio.get_running_loop().time()))
+            await driver.run()
+
+    async with httpx.AsyncClient(max_redirects=5) as http:
+        task = asyncio.ensure_future(drive(http))
         yield recorder
         assert not task.done(), "it never ends by itself"
         task.cancel()
@@ -125,7 +136,9 @@ async def bad_gzip(peer: Peer) -> None:
         (answers(503, Retry_After="0"), "answered 503"),
         (answers(404, b"{}"), "answered 404"),
         (answers(204), "answered 204"),
-        (answers(301, Location="/elsewhere"), "answered 301"),
+        (answers(301, Location=f"/sse/environments/{KEY}/stream"), "TooManyRedirects"),
+        (answers(302, Location="gopher://elsewhere/"), "UnsupportedProtocol"),
+        (answers(307, Location="http://127.0.0.1:port/"), "RemoteProtocolError"),
         (answers(200, b"", Content_Type="text/event-stream"), "ended after 0.0"),
     ],
     ids=lambda value: getattr(value, "__qualname__", None) or str(value),
@@ -133,45 +146,78 @@ async def bad_gzip(peer: Peer) -> None:
 async def test_every_fault_is_an_error_that_backs_off_and_the_next_stream_is_followed(
     fault: Script, reason: str
 ) -> None:
-    async with ScriptedServer([fault, follow], version=V2) as server, following(server) as heard:
-        wait = await heard.next_wait()
-        assert wait.end.is_error
-        assert wait.failures == 1
-        assert wait.seconds >= 0.05
-        assert reason in wait.end.reason
-        assert KEY not in wait.end.reason, "reasons are logged, keys are not"
-        assert await heard.next() == "live"
+    loops = 6 if reason == "TooManyRedirects" else 1
+    async with ScriptedServer([*[fault] * loops, follow], version=V2) as server, following(server) as heard:
+        ended = await heard.next_end()
+        assert ended.end.is_error
+        assert ended.failures == 1
+        assert ended.wait is not None
+        assert ended.wait >= 0.05
+        assert reason in ended.end.reason
+        assert KEY not in ended.end.reason, "reasons are logged, keys are not"
+        assert isinstance(await heard.next(), Live)
         assert await heard.next() == V2
         server.announce(V3)
         assert await heard.next() == V3
         assert {request.path for request in server.requests} == {f"/sse/environments/{KEY}/stream"}
         assert not any(request.query for request in server.requests)
+        assert len(server.streams) == loops + 1
 
 
 @pytest.mark.asyncio
-async def test_a_refused_connection_is_tried_again_until_the_server_is_there(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "sdk_client")
+async def test_a_refused_connection_is_tried_again_until_the_server_is_there() -> None:
     server = ScriptedServer()
     await server.listen()
     await server.close()
     async with following(server) as heard:
-        assert (await heard.next_wait()).failures == 1
-        assert (await heard.next_wait()).failures == 2
+        assert (await heard.next_end()).failures == 1
+        assert (await heard.next_end()).failures == 2
         await server.listen()
-        while await heard.next() != "live":
-            pass
+        await heard.next_live()
         assert await heard.next() == V1
     await server.close()
-    lines = [record.getMessage() for record in caplog.records if record.name == "sdk_client"]
-    assert len(lines) == 2, "one when it goes, one when it is back"
-    assert lines[0].startswith("the flag stream is down (ConnectError")
-    assert lines[1] == "the flag stream is back"
 
 
 @pytest.mark.asyncio
-async def test_a_clean_end_of_a_stream_that_lived_is_no_error_and_nothing_to_warn_of(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_the_next_stream_is_live_before_the_old_one_is_left_and_nothing_is_missed_in_between() -> None:
+    async def last_of_its_kind(peer: Peer) -> None:
+        await peer.head(X_Stream_Lifetime="4", X_Stream_Join_Window="0")
+        await peer.event(V1)
+        while len(peer.server.streams) == 1:
+            await asyncio.sleep(0.01)
+        await peer.event(V2)  # announced while the next one is being opened
+        await peer.hold()
+
+    async def slow_to_open(peer: Peer) -> None:
+        await asyncio.sleep(0.5)
+        await follow(peer)
+
+    async with ScriptedServer([last_of_its_kind, slow_to_open]) as server, following(server) as heard:
+        first = await heard.next_live()
+        assert await heard.next() == V1
+        assert await heard.next() == V2, "on the old one"
+        second = await heard.next_live()
+        ended = await heard.next_end()
+        assert ended.stream == first.stream
+        assert ended.end.kind.value == "replaced"
+        assert 1 <= ended.end.lived < 5, "not before its join window was over, not after its end"
+        server.announce(V3)
+        while await heard.next() != V3:
+            pass
+        assert second.stream == 2
+        assert len(server.streams) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_redirect_is_followed() -> None:
+    moved = answers(307, Location=f"/sse/environments/{KEY}/stream")
+    async with ScriptedServer([moved, follow]) as server, following(server) as heard:
+        await heard.next_live()
+        assert await heard.next() == V1
+
+
+@pytest.mark.asyncio
+async def test_a_clean_end_of_a_stream_that_lived_is_no_error() -> None:
     async def short_life(peer: Peer) -> None:
         await peer.head()
         await peer.event(V1)
@@ -179,11 +225,11 @@ async def test_a_clean_end_of_a_stream_that_lived_is_no_error_and_nothing_to_war
         await peer.end()
 
     async with ScriptedServer([short_life, follow]) as server, following(server) as heard:
-        wait = await heard.next_wait()
-        assert not wait.end.is_error
-        assert 0 <= wait.seconds <= 2
-        assert await heard.next() == "live"
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+        ended = await heard.next_end()
+        assert not ended.end.is_error
+        assert ended.wait is not None
+        assert 0 <= ended.wait <= 2
+        assert isinstance(await heard.next(), Live)
 
 
 @pytest.mark.asyncio
@@ -194,10 +240,10 @@ async def test_a_silent_stream_is_left_after_three_heartbeats() -> None:
         await peer.hold()
 
     async with ScriptedServer([stall, follow]) as server, following(server, heartbeat=0.1) as heard:
-        wait = await heard.next_wait()
-        assert wait.end.reason == "the stream fell silent"
-        assert wait.end.lived >= 0.3
-        assert await heard.next() == "live"
+        ended = await heard.next_end()
+        assert ended.end.reason == "the stream fell silent"
+        assert ended.end.lived >= 0.3
+        assert isinstance(await heard.next(), Live)
 
 
 @pytest.mark.asyncio
@@ -213,7 +259,7 @@ async def test_heartbeats_keep_a_quiet_stream_open() -> None:
         await done.wait()
 
     async with ScriptedServer([quiet, follow]) as server, following(server, heartbeat=0.25) as heard:
-        assert await heard.next() == "live"
+        await heard.next_live()
         assert await heard.next() == V1, "after 1.2 s, well beyond three heartbeats of 0.25 s"
         assert len(server.streams) == 1
         done.set()
@@ -225,8 +271,8 @@ async def test_a_server_that_never_answers_is_left() -> None:
         await peer.hold()
 
     async with ScriptedServer([mute, follow]) as server, following(server, open_timeout=0.2) as heard:
-        assert (await heard.next_wait()).end.reason == "the server did not answer in time"
-        assert await heard.next() == "live"
+        assert (await heard.next_end()).end.reason == "the server did not answer in time"
+        assert isinstance(await heard.next(), Live)
 
 
 @pytest.mark.asyncio
@@ -239,15 +285,15 @@ async def test_events_split_over_packets_arrive_whole() -> None:
         await peer.hold()
 
     async with ScriptedServer([drip]) as server, following(server) as heard:
-        assert [await heard.next() for _ in range(3)] == ["live", V1, V2]
+        await heard.next_live()
+        assert [await heard.next() for _ in range(2)] == [V1, V2]
 
 
 @pytest.mark.asyncio
 async def test_nothing_but_the_path_and_the_accepted_type_tells_one_client_from_another() -> None:
     async with ScriptedServer([empty, follow]) as server, following(server) as heard:
-        await heard.next_wait()
-        while await heard.next() != "live":
-            pass
+        await heard.next_end()
+        await heard.next_live()
     for request in server.streams:
         assert request.headers["accept"] == "text/event-stream"
         assert request.headers["accept-encoding"] == "identity"
@@ -258,6 +304,6 @@ async def test_nothing_but_the_path_and_the_accepted_type_tells_one_client_from_
 async def test_instant_ends_never_become_a_storm() -> None:
     async with ScriptedServer([empty]) as server, following(server, backoff=Backoff(base=0.01)) as heard:
         for _ in range(3):
-            await heard.next_wait()
+            await heard.next_end()
     apart = [b.at - a.at for a, b in itertools.pairwise(server.streams)]
     assert all(gap >= 0.99 for gap in apart)
