@@ -133,7 +133,11 @@ class Flags(Getters, Mapping[str, Flag]):
     def __init__(
         self, flags: Mapping[str, Flag] | Iterable[Flag] = (), version: int = 0, source: Source = Source.NONE
     ) -> None:
-        self._flags = dict(flags) if isinstance(flags, Mapping) else {flag.name: flag for flag in flags}
+        self._flags: dict[str, Flag]
+        if isinstance(flags, Flags):
+            self._flags = flags._flags  # noqa: SLF001 - it never changes, so both may have it
+        else:
+            self._flags = dict(flags) if isinstance(flags, Mapping) else {flag.name: flag for flag in flags}
         self._version = version
         self._source = source
 

@@ -1,19 +1,38 @@
-"""Identities and their traits, checked where they enter: what is wrong with them is the caller's to mend."""
+"""Identities and their traits, checked where they enter, and the request that asks a server for their flags."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sdk_client.errors import ConfigurationError
 
-__all__ = ["Trait", "check_identifier", "check_traits"]
+__all__ = ["IdentityRequest", "Trait", "check_identifier", "check_traits", "identity_request"]
 
 Trait = str | int | float | bool | None
 
 _MAX_INTEGER: Final = 2**63
 """What the databases behind flags APIs hold; Python's own integers know no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRequest:
+    """What to post; equal for the same identity with the same traits, in whatever order they were given."""
+
+    path: str
+    body: bytes
+
+
+def identity_request(identifier: str, traits: Mapping[str, Any] | None = None) -> IdentityRequest:
+    """Return the request for an identity's flags; raises ConfigurationError, naming the trait that is wrong."""
+    content = {
+        "identifier": check_identifier(identifier),
+        "traits": [{"trait_key": name, "trait_value": value} for name, value in check_traits(traits).items()],
+    }
+    return IdentityRequest("/api/v1/identities/", json.dumps(content, separators=(",", ":")).encode())
 
 
 def check_identifier(identifier: Any) -> str:
