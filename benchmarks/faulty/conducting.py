@@ -32,7 +32,8 @@ SETTLE: Final = 1.0
 class Outcome:
     """What one phase did to one client.
 
-    Requests are those made while the fault lasted, `a_second` the most of them within one second; `stale_s` is the
+    Requests are those made while the fault lasted, `a_second` the most of them within one second, `refused` the
+    connections that the kernel refused where the port was closed, of streams and documents; `stale_s` is the
     time behind the truth until the client had the last change; `current_after_s` the seconds from the server's
     recovery until the client was current by itself, None if it was not within `PATIENCE`; `missed` are the changes
     that it had not reached by then; `fate` is "alive", "deaf" (the last change did not reach it either) or "dead".
@@ -42,6 +43,7 @@ class Outcome:
     phase: str
     streams: int
     documents: int
+    refused: int
     a_second: int
     cpu_s: float
     stale_s: float
@@ -114,8 +116,11 @@ class App:
                 self.shown.append(Shown(float(at), int(number)))
 
 
-async def conduct(contender: Contender, phases: Sequence[Phase], folder: Path) -> list[Outcome]:
-    """Return what each phase did to the client; raises EndedError when it does not even start."""
+async def conduct(contender: Contender, phases: Sequence[Phase], folder: Path, alone: asyncio.Lock) -> list[Outcome]:
+    """Return what each phase did to the client; raises EndedError when it does not even start.
+
+    `alone` is held while connections are refused, which only the kernel counts, for all clients together.
+    """
     log = folder / f"{contender.name}.log"
     outcomes: list[Outcome] = []
     left = list(phases)
@@ -126,7 +131,7 @@ async def conduct(contender: Contender, phases: Sequence[Phase], folder: Path) -
                     raise EndedError(f"{contender.name} did not start: {log.read_text(errors='replace')[-2000:]}")
                 fate = "alive"
                 while left and fate == "alive":
-                    outcomes.append(await _play(contender.name, left.pop(0), world, app))
+                    outcomes.append(await _play(contender.name, left.pop(0), world, app, alone))
                     fate = outcomes[-1].fate
     return outcomes
 
@@ -143,18 +148,18 @@ async def _is_started(app: App, world: World) -> bool:
     return reached
 
 
-async def _play(client: str, phase: Phase, world: World, app: App) -> Outcome:
-    del world.stream_requests[:], world.document_requests[:]
-    cpu, begin = app.cpu(), time.time()
-    await phase.begin(world)
-    for moment in phase.changes:
-        await asyncio.sleep(begin + moment - time.time())
-        world.change()
-    await asyncio.sleep(begin + SECONDS - time.time())
-    streams, documents = world.stream_requests[:], world.document_requests[:]
-    used = app.cpu() - cpu
-
-    await heal(world)
+async def _play(client: str, phase: Phase, world: World, app: App, alone: asyncio.Lock) -> Outcome:
+    async with contextlib.nullcontext() if phase.seen else alone:
+        del world.stream_requests[:], world.document_requests[:]
+        cpu, refused, begin = app.cpu(), _refused(), time.time()
+        await phase.begin(world)
+        for moment in phase.changes:
+            await asyncio.sleep(begin + moment - time.time())
+            world.change()
+        await asyncio.sleep(begin + SECONDS - time.time())
+        streams, documents = world.stream_requests[:], world.document_requests[:]
+        used, refused = app.cpu() - cpu, 0 if phase.seen else _refused() - refused
+        await heal(world)
     healed, newest = time.time(), world.changes[-1].number
     current = await app.reaches(newest, PATIENCE)
     reached = reached_at(newest, app.shown)
@@ -167,6 +172,7 @@ async def _play(client: str, phase: Phase, world: World, app: App) -> Outcome:
         client=client,
         phase=phase.name,
         streams=len(streams),
+        refused=refused,
         documents=len(documents),
         a_second=busiest(sorted([*streams, *documents])),
         cpu_s=used,
@@ -175,3 +181,11 @@ async def _play(client: str, phase: Phase, world: World, app: App) -> Outcome:
         missed=lost,
         fate="dead" if not app.running else "alive" if held else "deaf",
     )
+
+
+def _refused() -> int:
+    """Return how many connections this machine's kernel has seen fail to open (proc_net_snmp, AttemptFails)."""
+    names, figures = (
+        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Tcp:")
+    )
+    return int(figures[names.index("AttemptFails")])

@@ -60,8 +60,9 @@ def faults(*, only: Sequence[str] = tuple(CONTENDERS), quick: bool = False) -> T
 
 async def _turn(names: Sequence[str], phases: Sequence[Phase], folder: Path, faults: list[str]) -> list[Outcome]:
     """Run some clients at the same time; one that does not start is a fault, not the end of the others."""
+    alone = asyncio.Lock()
     played = await asyncio.gather(
-        *(conduct(CONTENDERS[name], phases, folder) for name in names), return_exceptions=True
+        *(conduct(CONTENDERS[name], phases, folder, alone) for name in names), return_exceptions=True
     )
     outcomes: list[Outcome] = []
     for each in played:
@@ -92,23 +93,26 @@ def side_by_side(lines: Sequence[Mapping[str, Any]]) -> str:
     by_place = {(each.phase, each.client): each for each in outcomes}
     rows = [["", *clients], ["---"] * (len(clients) + 1)]
     for phase in dict.fromkeys(each.phase for each in outcomes):
-        unseen = any(each.name == phase and not each.seen for each in PHASES)
         cells = (by_place.get((phase, client)) for client in clients)
-        rows.append([phase, *("–" if cell is None else _cell(cell, unseen=unseen) for cell in cells)])
+        rows.append([phase, *("–" if cell is None else _cell(cell) for cell in cells)])
     for name, total in _TOTALS.items():
         rows.append([name, *(total([each for each in outcomes if each.client == client]) for client in clients)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(outcome: Outcome, *, unseen: bool) -> str:
-    requests = "?" if unseen else f"{outcome.streams + outcome.documents:,}"
+def _cell(outcome: Outcome) -> str:
+    requests = f"{_requests(outcome):,}"
     lost = f" · {outcome.missed} missed" if outcome.missed else ""
     fate = f" · **{outcome.fate}**" if outcome.fate != "alive" else ""
     return f"{requests} · {outcome.stale_s:.1f} s{lost}{fate}"
 
 
+def _requests(outcome: Outcome) -> int:
+    return outcome.streams + outcome.documents + outcome.refused
+
+
 _TOTALS: Final[Mapping[str, Callable[[Sequence[Outcome]], str]]] = {
-    "**requests**": lambda each: f"{sum(one.streams + one.documents for one in each):,}",
+    "**requests**": lambda each: f"{sum(_requests(one) for one in each):,}",
     "**most in one second**": lambda each: f"{max((one.a_second for one in each), default=0):,}",
     "**seconds stale**": lambda each: f"{sum(one.stale_s for one in each):.1f}",
     "**changes missed**": lambda each: str(sum(one.missed for one in each)),
