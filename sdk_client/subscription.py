@@ -101,7 +101,7 @@ class Subscription:
     def start(self, now: float) -> list[Action]:
         """Begin with the first fetch."""
         if self._polls:
-            self.polling.polled(now)
+            self.polling.start(now)
         return self._then([], now)
 
     def follow(self, now: float) -> list[Action]:
@@ -196,7 +196,7 @@ class Subscription:
         if self._in_doubt_since is None:
             return Status.CURRENT
         if self._polls or now >= self._in_doubt_since + self._grace:
-            polls = (self._polls or self.polling.on) and self.refetch.is_met and not self.refetch.failures
+            polls = self.polling.on and self.refetch.is_met and not self.refetch.failures
             return Status.POLLING if polls else Status.STALE
         return Status.CURRENT if self.status is Status.STARTING else self.status
 

@@ -1,94 +1,81 @@
+"""The connection by many seeds: what the tables say of one random number, here of all of them."""
+
 from __future__ import annotations
 
 from random import Random
 
 import pytest
 
-from sdk_client import Backoff
-from sdk_client.connection import Close, Connection, Deliver, Intention, Live, Open, State, Wait
+from sdk_client.connection import Action, Close, Connection, Ended, Live, Open
+from sdk_client.decoder import Decoder
 from sdk_client.headers import retry_after
-from tests.sdk_client.scripted import V1, V2, V3, event
+from sdk_client.reconnect import EndKind
 
 HEAD = {"content-type": "text/event-stream"}
 SEEDS = range(50)
 
 
 def live(seed: int = 1, headers: dict[str, str] | None = None) -> Connection:
-    """A connection whose stream opened at the time 0."""
+    """A connection whose stream 1 went live at the time 0."""
     connection = Connection(random=Random(seed))
-    assert connection.start(0.0) == [Open()]
-    assert connection.opened(200, HEAD | (headers or {}), 0.0) == [Live()]
+    assert connection.start(0.0) == [Open(1)]
+    assert connection.opened(1, 200, HEAD | (headers or {}), 0.0) == [Live(1, 0.0)]
     return connection
 
 
-def wait_of(intentions: list[Intention]) -> Wait:
-    (wait,) = [each for each in intentions if isinstance(each, Wait)]
-    return wait
+def end_of(actions: list[Action]) -> Ended:
+    (end,) = [each for each in actions if isinstance(each, Ended)]
+    return end
 
 
-def test_it_opens_delivers_waits_and_opens_again() -> None:
-    connection = live()
-    assert connection.received(event(V1), 1.0) == [Deliver(V1)]
-    wait = wait_of(connection.ended(5.0))
-    assert connection.state is State.WAITING
-    assert connection.deadline == 5.0 + wait.seconds
-    assert connection.tick(connection.deadline - 0.001) == []
-    assert connection.tick(connection.deadline) == [Open()]
-
-
-def test_versions_only_grow_within_a_stream_and_each_stream_tells_its_newest_again() -> None:
-    connection = live()
-    assert connection.received(event(V2) + event(V1) + event(V2) + event(V3), 1.0) == [Deliver(V2), Deliver(V3)]
-    connection.ended(5.0)
-    connection.tick(connection.deadline)
-    connection.opened(200, HEAD, 8.0)
-    assert connection.received(event(V3), 8.0) == [Deliver(V3)], "a fetch that was given up gets another chance"
-
-
-def test_other_events_and_nonsense_are_passed_over() -> None:
-    connection = live()
-    body = (
-        b'event: other\ndata: {"updated_at": 5.5}\n\n' + b"event: environment_updated\ndata: what\n\n" + b": ping\n\n"
-    )
-    assert connection.received(body + event(V1), 1.0) == [Deliver(V1)]
-
-
-def test_after_a_clean_end_the_next_stream_comes_within_two_seconds_and_no_error_is_counted() -> None:
-    waits = []
-    for seed in SEEDS:
-        wait = wait_of(live(seed).ended(30.0))
-        assert not wait.end.is_error
-        assert wait.failures == 0
-        waits.append(wait.seconds)
+def test_after_a_clean_end_waits_are_spread_over_two_seconds() -> None:
+    waits = [end_of(live(seed).ended(1, 30.0)).wait or 0.0 for seed in SEEDS]
     assert 0 <= min(waits) < 0.4
-    assert 1.6 < max(waits) <= 2.0, "spread over the whole two seconds"
+    assert 1.6 < max(waits) <= 2.0
 
 
-def test_a_stream_that_lived_under_a_second_is_an_error_even_when_it_ends_cleanly() -> None:
-    wait = wait_of(live().ended(0.99))
-    assert wait.end.is_error
-    assert wait.failures == 1
+def test_the_next_stream_is_opened_at_moments_spread_between_the_join_window_and_the_end() -> None:
+    moments = [live(seed, {"x-stream-lifetime": "30", "x-stream-join-window": "20"}).deadline for seed in SEEDS]
+    assert 21 <= min(moments) < 22
+    assert 27 < max(moments) <= 28
+
+
+@pytest.mark.parametrize("lifetime", [3.0, 4.0, 5.5, 7.5, 10.0, 30.0, 300.0, 3600.0])
+@pytest.mark.parametrize("age", [0, 1, 2, 20, 3599])
+@pytest.mark.parametrize("window", [0, 1, 20, 299, 3600])
+def test_a_stream_is_replaced_before_its_end_and_never_within_a_second(lifetime: float, age: int, window: int) -> None:
+    headers = {"x-stream-lifetime": str(lifetime), "x-stream-join-window": str(window), "age": str(age)}
+    left = lifetime - age
+    for seed in range(10):
+        connection = Connection(random=Random(seed), heartbeat=3600.0)
+        connection.start(0.0)
+        connection.opened(1, 200, HEAD | headers, 0.0)
+        if left < 3:
+            assert connection.deadline == max(left, 0) + 5, "only the watchdog"
+        else:
+            assert 1 <= connection.deadline <= left - 0.3
+            assert connection.deadline >= min(window - age + 1, left * 0.9 - 2)
 
 
 def rate_of(connection: Connection, seconds: float, lived: float, *, clean: bool) -> int:
     """How many streams a connection opens in `seconds`, each ending after `lived`."""
-    now = 0.0
-    opens = len([each for each in connection.start(now) if isinstance(each, Open)])
+    now, opens = 0.0, [each for each in connection.start(0.0) if isinstance(each, Open)]
     while now < seconds:
-        connection.opened(200, HEAD, now)
+        stream = opens[-1].stream
+        connection.opened(stream, 200, HEAD, now)
         now += lived
         if clean:
-            connection.ended(now)
+            connection.ended(stream, now)
         else:
-            connection.failed("cut", now)
+            connection.failed(stream, "cut", now)
         now = connection.deadline
-        opens += len([each for each in connection.tick(now) if isinstance(each, Open)])
-    return opens
+        opens += [each for each in connection.tick(now) if isinstance(each, Open)]
+    return len(opens)
 
 
 @pytest.mark.parametrize(
     ("lived", "clean", "most"),
-    [(0.0, True, 30), (0.5, True, 30), (0.0, False, 30), (1.0, True, 120), (1.1, False, 90)],
+    [(0.0, True, 30), (0.5, True, 30), (0.0, False, 30), (1.0, True, 120), (2.0, False, 30), (10.0, False, 20)],
 )
 def test_requests_stay_under_a_rate_whatever_the_server_does(lived: float, clean: bool, most: int) -> None:
     for seed in SEEDS:
@@ -98,50 +85,21 @@ def test_requests_stay_under_a_rate_whatever_the_server_does(lived: float, clean
 
 
 def test_failures_back_off_with_full_jitter_up_to_a_cap_above_the_floor() -> None:
-    connection = Connection(random=Random(7), backoff=Backoff(base=1.0, cap=30.0))
+    connection = Connection(random=Random(7))
     connection.start(0.0)
     now, waits = 0.0, []
     for failure in range(1, 400):
-        wait = wait_of(connection.failed("refused", now))
-        assert wait.failures == failure
-        assert 1.0 <= wait.seconds <= 1.0 + min(30.0, 2.0 ** (failure - 1))
-        waits.append(wait.seconds - 1.0)
+        end = end_of(connection.failed(failure, "refused", now))
+        assert end.failures == failure
+        assert end.wait is not None
+        assert 1.0 <= end.wait <= 1.0 + min(30.0, 2.0 ** (failure - 1))
+        waits.append(end.wait - 1.0)
         now = connection.deadline
         connection.tick(now)
     late = waits[10:]
     assert min(late) < 2.0
     assert max(late) > 28.0
     assert 13.0 < sum(late) / len(late) < 17.0, "uniform over the whole"
-
-
-def test_back_off_starts_over_only_after_a_stream_has_lived() -> None:
-    connection = Connection(random=Random(1))
-    connection.start(0.0)
-    now = 0.0
-    for lived, failures in [(0.0, 1), (0.5, 2), (0.9, 3), (1.0, 1), (0.2, 2)]:
-        connection.opened(200, HEAD, now)
-        assert wait_of(connection.failed("cut", now + lived)).failures == failures
-        now = connection.deadline
-        connection.tick(now)
-
-
-def test_retry_is_the_least_wait_after_an_error_on_this_stream_and_later_ones_but_not_after_a_clean_end() -> None:
-    for seed in SEEDS:
-        connection = live(seed)
-        connection.received(b"retry: 7000\n\n", 0.1)
-        assert 7.0 <= wait_of(connection.failed("cut", 5.0)).seconds <= 8.0
-        connection.tick(connection.deadline)
-        assert wait_of(connection.failed("refused", 20.0)).seconds >= 7.0
-        connection = live(seed)
-        connection.received(b"retry: 7000\n\n", 0.1)
-        assert wait_of(connection.ended(30.0)).seconds <= 2.0
-
-
-@pytest.mark.parametrize(("retry", "least"), [(b"999999999999999999", 60.0), (b"0", 1.0)])
-def test_a_retry_of_days_is_cut_to_a_minute_and_one_of_nothing_is_a_second(retry: bytes, least: float) -> None:
-    connection = live()
-    connection.received(b"retry: " + retry + b"\n\n", 0.1)
-    assert least <= wait_of(connection.failed("cut", 5.0)).seconds <= least + 1.0
 
 
 @pytest.mark.parametrize(
@@ -165,7 +123,6 @@ def test_retry_after_is_seconds_or_a_date_and_bounded(text: str, seconds: float)
     ("status", "headers", "reason"),
     [
         (500, {}, "answered 500"),
-        (404, HEAD, "answered 404"),
         (204, HEAD, "answered 204"),
         (301, {"location": "/"}, "answered 301"),
         (200, {"content-type": "text/html"}, "answered with text/html, not an event stream"),
@@ -173,74 +130,52 @@ def test_retry_after_is_seconds_or_a_date_and_bounded(text: str, seconds: float)
         (200, {}, "no content type"),
     ],
 )
-def test_an_answer_that_is_no_stream_is_left_and_backs_off(status: int, headers: dict[str, str], reason: str) -> None:
+def test_a_refusal_says_what_came_instead_of_a_stream(status: int, headers: dict[str, str], reason: str) -> None:
     connection = Connection(random=Random(1))
     connection.start(0.0)
-    close, wait = connection.opened(status, headers | {"retry-after": "9"} if status == 500 else headers, 0.1)
-    assert close == Close()
-    assert isinstance(wait, Wait)
-    assert reason in wait.end.reason
-    assert wait.failures == 1
-    assert wait.seconds >= (9.0 if status == 500 else 1.0)
+    close, ended = connection.opened(1, status, headers, 0.1)
+    assert close == Close(1)
+    assert isinstance(ended, Ended)
+    assert ended.end.kind is EndKind.REFUSED
+    assert reason in ended.end.reason
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/event-stream", "text/event-stream; charset=utf-8", "TEXT/Event-Stream ;x"]
-)
-def test_the_content_type_may_have_parameters(content_type: str) -> None:
-    connection = Connection(random=Random(1))
-    connection.start(0.0)
-    assert connection.opened(200, {"content-type": content_type}, 0.0) == [Live()]
-
-
-def test_three_silent_heartbeats_end_a_stream_and_any_bytes_are_a_sign_of_life() -> None:
-    connection = live()
-    assert connection.deadline == 45.0
-    assert connection.received(b": pi", 40.0) == []
-    assert connection.deadline == 85.0
-    assert connection.tick(84.9) == []
-    close, wait = connection.tick(85.0)
-    assert close == Close()
-    assert isinstance(wait, Wait)
-    assert wait.end.reason == "the stream fell silent"
-
-
-@pytest.mark.parametrize(
-    ("headers", "deadline"),
+    "headers",
     [
-        ({"x-stream-lifetime": "30"}, 35.0),
-        ({"x-stream-lifetime": "30", "age": "12"}, 23.0),
-        ({"x-stream-lifetime": "30", "age": "99"}, 5.0),
-        ({"x-stream-lifetime": "300"}, 45.0),
-        ({"x-stream-lifetime": "soon"}, 45.0),
-        ({"x-stream-lifetime": "-1"}, 45.0),
-        ({"x-stream-lifetime": "30", "age": "old"}, 35.0),
+        {"x-stream-lifetime": "soon"},
+        {"x-stream-lifetime": "-1"},
+        {"x-stream-lifetime": "nan", "x-stream-join-window": "20"},
+        {"x-stream-join-window": "20"},
     ],
 )
-def test_a_stream_is_given_up_five_seconds_after_the_lifetime_it_announced(
-    headers: dict[str, str], deadline: float
-) -> None:
-    connection = live(headers=headers)
-    assert connection.deadline == deadline
-    connection.received(b": ping\n\n", 1.0)
-    assert connection.deadline == min(46.0, deadline if "soon" not in headers.values() and deadline != 45.0 else 46.0)
+def test_a_lifetime_that_makes_no_sense_counts_as_none(headers: dict[str, str]) -> None:
+    assert live(headers=headers).deadline == 45.0
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_is_left() -> None:
-    connection = Connection(random=Random(1), open_timeout=10.0)
-    connection.start(0.0)
-    assert connection.tick(9.9) == []
-    close, wait = connection.tick(10.0)
-    assert close == Close()
-    assert isinstance(wait, Wait)
-    assert wait.end.reason == "the server did not answer in time"
-
-
-def test_a_line_without_end_closes_the_stream_with_a_clear_reason() -> None:
+def test_an_id_is_told_when_the_stream_is_opened_again_and_only_where_the_server_sent_one() -> None:
     connection = live()
-    deliver, close, wait = connection.received(event(V1) + b"x" * 70_000, 2.0)
-    assert deliver == Deliver(V1)
-    assert close == Close()
-    assert isinstance(wait, Wait)
-    assert "longer than 65536 bytes" in wait.end.reason
-    assert connection.received(b"more", 2.1) == []
+    connection.received(1, b"id: 7\ndata: x\n\nid: 8\ndata: cut off", 1.0)
+    connection.ended(1, 5.0)
+    assert connection.tick(connection.deadline) == [Open(2, "7")]
+    connection.opened(2, 200, HEAD, 8.0)
+    connection.ended(2, 12.0)
+    assert connection.tick(connection.deadline) == [Open(3, "7")], "a stream without ids does not forget it"
+
+
+def test_limits_are_those_of_the_decoder_it_is_given() -> None:
+    connection = Connection(random=Random(1), decoder=lambda: Decoder(max_line=10))
+    connection.start(0.0)
+    connection.opened(1, 200, HEAD, 0.0)
+    assert end_of(connection.received(1, b"data: 12345678\n", 0.0)).end.kind is EndKind.LIMIT
+
+
+def test_what_a_stream_that_was_left_still_says_changes_nothing() -> None:
+    connection = live()
+    connection.failed(1, "cut", 5.0)
+    deadline = connection.deadline
+    assert connection.received(1, b"data: x\n\n", 5.1) == []
+    assert connection.ended(1, 5.2) == []
+    assert connection.failed(1, "cut", 5.3) == []
+    assert connection.opened(1, 200, HEAD, 5.4) == [Close(1)]
+    assert connection.deadline == deadline

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from sdk_client.connection import Connection, Deliver, Live
+from sdk_client.connection import Connection, Live
 from sdk_client.decoder import Comment, Decoder, Event, Item, Retry
+from sdk_client.subscription import Subscription
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VERSION = 1_735_229_888_760_123
@@ -31,12 +32,13 @@ def test_a_heartbeat_is_a_comment() -> None:
     assert [type(item) for item in items_of("stream_heartbeat.sse")] == [Comment]
 
 
-def test_events_deliver_their_exact_versions() -> None:
-    connection = Connection(random=Random(1))
-    connection.start(0.0)
-    assert connection.opened(200, {"content-type": "text/event-stream"}, 0.0) == [Live()]
-    body = b"".join((GOLDEN / f"stream_{name}.sse").read_bytes() for name in ("event_whole_second", "event", "opening"))
-    assert connection.received(body, 0.0) == [Deliver(1_735_229_888_000_000), Deliver(VERSION)]
+def test_events_announce_their_exact_versions() -> None:
+    machine = Subscription(random=Random(1))
+    machine.follow(0.0)
+    machine.opened(1, 200, {"content-type": "text/event-stream"}, 0.0)
+    for name, version in (("event_whole_second", 1_735_229_888_000_000), ("event", VERSION), ("opening", VERSION)):
+        machine.received(1, (GOLDEN / f"stream_{name}.sse").read_bytes(), 0.0)
+        assert machine.refetch.wanted == version
 
 
 def test_the_head_of_a_response_opens_a_stream_with_the_announced_lifetime() -> None:
@@ -45,5 +47,5 @@ def test_the_head_of_a_response_opens_a_stream_with_the_announced_lifetime() -> 
     headers = dict(line.lower().split(": ", 1) for line in lines)
     connection = Connection(random=Random(1))
     connection.start(0.0)
-    assert connection.opened(int(status.split()[1]), headers, 0.0) == [Live()]
-    assert connection.deadline == 30.0 + 5.0
+    assert connection.opened(1, int(status.split()[1]), headers, 0.0) == [Live(1, 0.0)]
+    assert 21 <= connection.deadline <= 28, "the next stream is opened after the join window, before the end"
