@@ -1,0 +1,275 @@
+// `FlagClient`: an environment's flags in memory, held at the newest version by the stream.
+
+import { checkKey, checkSeconds, checkUrl, streamAddress } from "./addresses.js";
+import { Loader, readFlags } from "./documents.js";
+import { Driver } from "./driver.js";
+import { Emitter } from "./emitter.js";
+import { ConfigurationError, KeyRefusedError, NotReadyError } from "./errors.js";
+import { Getters, difference } from "./flags.js";
+import { Member } from "./member.js";
+import { browserStorage, keep, pack, readKept, unpack } from "./storage.js";
+import { Subscription } from "./subscription.js";
+import { opener } from "./transport.js";
+import { secondsOf } from "./versions.js";
+
+export class FlagClient extends Getters {
+  #options;
+  #emitter = new Emitter();
+  #flags = new Map();
+  #version = 0;
+  #source = "none";
+  #etag = "";
+  #status = "starting";
+  #connected = false;
+  #lastError = null;
+  #waiting = new Set();
+  #member = null;
+  #driver = null;
+  #scope;
+  #closed = false;
+
+  constructor(options = {}) {
+    super();
+    this.#options = checked(options);
+    if (options.onChange) this.on("change", options.onChange);
+    if (options.bootstrap) this.#put({ flags: readFlags(options.bootstrap), version: 0, etag: "" }, "bootstrap");
+    this.#enter(options.identity ?? null, options.traits ?? null);
+  }
+
+  /** All flags by name, as they are now; a later change makes another Map. */
+  get flags() {
+    return this.#flags;
+  }
+
+  /** Version of the flags in microseconds since the epoch; 0 while unknown. */
+  get version() {
+    return this.#version;
+  }
+
+  /** The version in Unix seconds, as events write it; null while unknown. */
+  get updatedAt() {
+    return this.#version ? secondsOf(this.#version) : null;
+  }
+
+  /** Where the flags came from: none, bootstrap, cache or server. */
+  get source() {
+    return this.#source;
+  }
+
+  /** starting, current, polling, stale, paused, offline or closed. */
+  get status() {
+    return this.#status;
+  }
+
+  /** Whether a stream is live now, in this tab or in the one that leads. */
+  get connected() {
+    return this.#connected;
+  }
+
+  /** Whether this tab has the stream; others are told by one that has. */
+  get leading() {
+    return this.#member?.leading ?? false;
+  }
+
+  /**
+   * Wait until the server's flags are here, `timeout` seconds at most. Rejects with NotReadyError, or KeyRefusedError
+   * where the server does not accept the key; the client goes on trying either way.
+   */
+  ready(timeout = 10) {
+    if (this.#source === "server" || this.#status === "offline") return Promise.resolve(this);
+    if (this.#lastError instanceof KeyRefusedError) return Promise.reject(this.#lastError);
+    return new Promise((resolve, reject) => {
+      const settle = (act, result) => {
+        clearTimeout(timer);
+        this.#waiting.delete(waiter);
+        act(result);
+      };
+      const waiter = { resolve: () => settle(resolve, this), reject: (error) => settle(reject, error) };
+      const timer = setTimeout(() => waiter.reject(new NotReadyError(timeout, this.#lastError)), timeout * 1000);
+      this.#waiting.add(waiter);
+    });
+  }
+
+  /**
+   * Call `callback` whenever it happens: "change" for each feature that changed, "update" once for all of them,
+   * "status", "stream", "fetch", "error". The function returned ends that.
+   */
+  on(name, callback) {
+    return this.#emitter.on(name, callback);
+  }
+
+  /** Take the flags of one identity from now on, null for the environment's own; resolves once they are here. */
+  identify(identifier, traits = null) {
+    if (this.#closed) return Promise.reject(new ConfigurationError("the client is closed"));
+    this.#leave();
+    this.#enter(identifier, traits);
+    return this.ready();
+  }
+
+  /** Look for news now, wherever a wait stands. */
+  wake() {
+    this.#member?.wake();
+  }
+
+  /** End everything; flags stay readable as they are. */
+  close() {
+    if (this.#closed) return;
+    this.#leave();
+    this.#become("closed");
+    this.#closed = true;
+    for (const waiter of [...this.#waiting]) waiter.reject(new NotReadyError(0, this.#lastError));
+  }
+
+  #enter(identity, traits) {
+    const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter } = this.#options;
+    const who = identity === null ? "" : ` ${JSON.stringify([identity, traits])}`;
+    const name = `flagstream ${apiUrl} ${streamUrl} ${environmentKey}${who}`;
+    this.#scope = { name, identity, traits };
+    this.#lastError = null;
+    this.#etag = "";
+    if (this.#source === "server") this.#source = "cache"; // another identity's, until this one's are here
+    const kept = readKept(storage, name);
+    if (kept) this.#put(kept, "cache");
+    if (offline) {
+      this.#become("offline");
+      return;
+    }
+    const part = {
+      run: () => this.#run(),
+      halt: (paused) => this.#halt(paused),
+      woke: () => this.#driver?.woke(),
+      state: () => this.#state(),
+      hear: (message) => this.#hear(message),
+    };
+    this.#become("starting");
+    this.#member = new Member(name, part, { shared, pauseAfter });
+    this.#member.start();
+  }
+
+  #leave() {
+    this.#member?.close();
+    this.#member = null;
+  }
+
+  #run() {
+    const { heartbeat, spread, pollInterval, streaming, random, backoff, fetch, EventSource } = this.#options;
+    const url = streamAddress(this.#options.streamUrl, this.#options.environmentKey);
+    const loader = new Loader({ ...this.#options, ...this.#scope, timeout: this.#options.requestTimeout });
+    const { open, patience } = opener(url, heartbeat, { fetch, EventSource });
+    const subscription = new Subscription({
+      random,
+      backoff,
+      heartbeat: patience,
+      spread,
+      pollInterval,
+      polls: !streaming,
+      now: performance.now() / 1000,
+      held: this.#source === "server" ? this.#version : 0,
+    });
+    this.#driver = new Driver(subscription, {
+      open,
+      load: (version) => loader.load(version, this.#etag),
+      tell: (action) => this.#took(action, subscription),
+    });
+    this.#driver.start("start", ...(streaming ? ["follow"] : []));
+  }
+
+  #halt(paused) {
+    this.#driver?.stop();
+    this.#driver = null;
+    this.#connected = false;
+    if (paused) this.#become("paused");
+  }
+
+  #took(action, subscription) {
+    this.#connected = subscription.connection.live;
+    if (action.do === "keep") this.#keep(action);
+    else if (action.do === "became") this.#become(action.status);
+    else if (action.do === "live") this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
+    else if (action.do === "ended") this.#emitter.emit("stream", { opened: false, end: action.end, wait: action.wait });
+    else if (action.do === "fetched") this.#fetched(action);
+  }
+
+  #fetched({ outcome, seconds, version, reason, error = null }) {
+    this.#emitter.emit("fetch", { outcome, seconds, version, reason });
+    if (!error) {
+      this.#lastError = null;
+      return;
+    }
+    const before = this.#lastError;
+    this.#lastError = error;
+    if (before?.name !== error.name) this.#emitter.emit("error", error); // once, not once an attempt
+    if (error instanceof KeyRefusedError) for (const waiter of [...this.#waiting]) waiter.reject(error);
+  }
+
+  #keep({ answer, behind }) {
+    const version = Math.max(answer.version, this.#source === "server" ? this.#version : 0);
+    const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
+    keep(this.#options.storage, this.#scope.name, document);
+    this.#put(document, "server", behind);
+    this.#member?.tell({ kind: "document", document: pack(document) });
+  }
+
+  #put({ flags, version, etag }, source, staleness = 0) {
+    const first = this.#source === "none";
+    const changes = difference(this.#flags, flags, version);
+    const news = version !== this.#version || changes.length > 0;
+    this.#version = version;
+    this.#etag = etag;
+    this.#source = source;
+    if (changes.length) this.#flags = flags;
+    if (source === "server") for (const waiter of [...this.#waiting]) waiter.resolve();
+    if (first || !news) return; // the first load is no change
+    for (const change of changes) this.#emitter.emit("change", change);
+    this.#emitter.emit("update", { changes, version, staleness });
+  }
+
+  #state() {
+    const document = this.#source === "server" ? pack({ flags: this.#flags, version: this.#version, etag: this.#etag }) : null;
+    return { kind: "state", status: this.#status, connected: this.#connected, document };
+  }
+
+  #hear(message) {
+    const document = unpack(message.document);
+    const news = document && (this.#source !== "server" || document.version > this.#version);
+    if (news) this.#put(document, "server");
+    if (message.kind !== "state") return;
+    this.#connected = message.connected;
+    this.#become(message.status);
+  }
+
+  #become(status) {
+    if (this.#closed || status === this.#status) return;
+    this.#status = status;
+    this.#member?.tell({ kind: "state", status, connected: this.#connected, document: null });
+    this.#emitter.emit("status", status);
+  }
+}
+
+function checked({
+  environmentKey,
+  apiUrl,
+  streamUrl = apiUrl,
+  spread = 0,
+  heartbeat = 15,
+  pollInterval = 60,
+  requestTimeout = 5,
+  pauseAfter = 300,
+  streaming = true,
+  offline = false,
+  shared = true,
+  storage = browserStorage(),
+  random = Math.random,
+  backoff,
+  fetch = globalThis.fetch?.bind(globalThis),
+  EventSource = globalThis.EventSource,
+}) {
+  checkSeconds({ spread, heartbeat, pollInterval, requestTimeout, pauseAfter });
+  return {
+    environmentKey: checkKey(environmentKey),
+    apiUrl: checkUrl(apiUrl, "apiUrl"),
+    streamUrl: checkUrl(streamUrl, "streamUrl"),
+    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, streaming, offline, shared },
+    ...{ storage, random, backoff, fetch, EventSource },
+  };
+}

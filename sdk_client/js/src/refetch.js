@@ -1,0 +1,108 @@
+// When to fetch the flags, as a state machine without I/O: one flight at a time, and never deaf. `due` is the moment
+// at which the next fetch begins, in seconds, Infinity while none is needed. Rules 13 to 18.
+
+import { Backoff, uniform } from "./reconnect.js";
+
+const SETTLE = 0.05; // seconds after a stream went live during which its events are a replay
+const MAX_OLDER = 3; // times that a document older than announced is fetched again, for each version
+const PATIENCE = 60; // seconds after which a version that was given up is taken up again when it is announced
+
+export class Refetch {
+  wanted = 0;
+  held = 0;
+  failures = 0;
+  loaded = false;
+  #random;
+  #spread;
+  #backoff;
+  #settled;
+  #lastBegin;
+  #asked = null;
+  #older = 0;
+
+  /** `held`: the version of flags that came from the server before, by way of another tab; 0 for none. */
+  constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0 } = {}) {
+    this.held = held;
+    this.loaded = held > 0;
+    this.#random = random;
+    this.#spread = spread;
+    this.#backoff = backoff ?? new Backoff({ base: 0.5, least: 0 });
+    this.due = this.#settled = this.#lastBegin = now;
+  }
+
+  /** Whether the flags held are as new as the newest announcement. */
+  get isMet() {
+    return this.loaded && this.held >= this.wanted;
+  }
+
+  get inFlight() {
+    return this.#asked !== null;
+  }
+
+  /** Take that a stream went live: the server is there, so a fetch that waits out a failure may come sooner. */
+  connected(now) {
+    this.#settled = now + SETTLE;
+    if (this.due < Infinity && this.failures) this.due = Math.min(this.due, this.#soon(now));
+  }
+
+  /** Ask for a fetch although nothing was announced, unless there is one already or a failure is waited out. */
+  poll(now) {
+    if (this.due === Infinity && !this.inFlight) this.due = now;
+  }
+
+  /** Take the version of an event; old ones and repetitions change nothing. */
+  announce(version, now) {
+    if (version <= Math.max(this.wanted, this.held)) {
+      const givenUp = version > this.held && this.due === Infinity && !this.inFlight;
+      if (givenUp && now >= this.#lastBegin + PATIENCE) this.due = this.#soon(now);
+      return;
+    }
+    this.wanted = version;
+    this.#older = 0;
+    if (!this.inFlight && (this.due === Infinity || !this.failures)) {
+      this.due = Math.min(this.due, this.#soon(now));
+    }
+  }
+
+  /** Begin the one flight; return the version to ask for, 0 where none is known. */
+  begin(now) {
+    this.due = Infinity;
+    this.#lastBegin = now;
+    this.#asked = this.wanted;
+    return this.#asked;
+  }
+
+  /** Take {version, labelled, stale}; return whether to keep the document: not if it is older than the one held. */
+  finished({ version, labelled, stale }, now) {
+    const asked = this.#asked ?? 0;
+    this.#asked = null;
+    const is = labelled ? version : Math.max(version, asked); // rule 17
+    const take = !this.loaded || is >= this.held;
+    this.loaded = true;
+    this.held = Math.max(this.held, is);
+    if (stale && !this.isMet) {
+      this.#fail(now, 0); // it says itself that it will recover, so it is asked until it has
+      return take;
+    }
+    this.failures = 0;
+    if (this.isMet) this.#older = 0;
+    else if (this.wanted > asked) this.due = this.#soon(now);
+    else if (++this.#older <= MAX_OLDER) this.due = now + this.#backoff.delay(this.#older, this.#random);
+    return take;
+  }
+
+  /** Take that the flight brought nothing; it is tried again for ever, ever more slowly up to the cap. */
+  failed(now, retryAfter = 0) {
+    this.#asked = null;
+    this.#fail(now, retryAfter);
+  }
+
+  #fail(now, floor) {
+    this.failures += 1;
+    this.due = now + this.#backoff.delay(this.failures, this.#random, floor);
+  }
+
+  #soon(now) {
+    return Math.max(now, this.#settled) + uniform(this.#random, 0, this.#spread);
+  }
+}
