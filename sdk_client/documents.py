@@ -120,7 +120,7 @@ def read_environment(status: int, headers: Mapping[str, str], body: bytes, *, et
     environment = Environment(raw)
     version, labelled, stale = _label(headers)
     return Document(
-        flags=MappingProxyType(environment.flags()),
+        flags=environment.flags(),
         version=version or _updated_at(raw),
         labelled=labelled,
         stale=stale,

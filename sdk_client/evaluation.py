@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from sdk_client.context import Json, features_of, overrides_of, segments_of
@@ -63,10 +64,15 @@ class Environment:
             case _:
                 problem = "lacks api_key, name, feature_states or project.segments; is api_url a flags API?"
                 raise DocumentError(f"the environment document {problem}", status=200)
+        context = {"environment": self._environment, "features": self._features}
+        try:
+            self._flags = MappingProxyType(_read(self._evaluate(context)))
+        except Exception as error:  # the engine runs on whatever the document says
+            raise DocumentError(f"the environment document cannot be evaluated: {error!r}", status=200) from error
 
-    def flags(self) -> dict[str, Flag]:
+    def flags(self) -> Mapping[str, Flag]:
         """Return the environment's own flags: segments and percentages are for identities alone."""
-        return _read(self._evaluate({"environment": self._environment, "features": self._features}))
+        return self._flags
 
     def identity(self, identifier: str, traits: Mapping[str, Any] | None, *, version: int, source: Source) -> Flags:
         """Return the flags of an identity; `version` and `source` are the document's and become the flags' own.
@@ -86,16 +92,16 @@ class Environment:
             segments = self._sound(segments, {**context, "features": {}})
         try:
             return Flags(_read(self._evaluate({**context, "segments": segments})), version, source)
-        except Exception as error:  # noqa: BLE001 - the same
+        except Exception as error:  # noqa: BLE001 - the engine runs on whatever the document says
             self._tell("", f"identities cannot be evaluated: {error!r}; they get the environment's flags")
-            return Flags(self.flags(), version, Source.ENVIRONMENT)
+            return Flags(self._flags, version, Source.ENVIRONMENT)
 
     def _sound(self, segments: Mapping[str, Json], context: Json) -> dict[str, Json]:
         sound = {}
         for key, segment in segments.items():
             try:
                 self._evaluate({**context, "segments": {key: segment}})
-            except Exception as error:  # noqa: BLE001 - the same
+            except Exception as error:  # noqa: BLE001 - the engine runs on whatever the document says
                 problem = f"the segment {shown(segment['name'])} cannot be evaluated: {error!r}; it matches nobody"
                 self._tell(key, problem)
             else:
