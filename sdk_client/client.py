@@ -18,13 +18,16 @@ from sdk_client.cache import Cached, DiskCache
 from sdk_client.changes import Changes, difference
 from sdk_client.documents import Document, read_environment, read_flags
 from sdk_client.errors import ClientStoppedError, ConfigurationError, DocumentError, NotReadyError
+from sdk_client.evaluation import Environment, require_engine
 from sdk_client.flags import Flag, Flags, Getters, Source
 from sdk_client.hooks import Hooks, HooksInUse, Update
+from sdk_client.identities import Identities
 from sdk_client.keeping import Keeper
 from sdk_client.listeners import Callback, Listeners
-from sdk_client.loading import Loaded, http_client
+from sdk_client.loading import Loaded, Loader, http_client
 from sdk_client.reconnect import Backoff
 from sdk_client.status import Status
+from sdk_client.traits import identity_request
 from sdk_client.updater import Counts, Target, Updater
 from sdk_client.versions import seconds_of
 
@@ -43,8 +46,8 @@ class FlagClient(Getters):
     `environment_key` is a client key, or a server key (``ser.…``): then the stream's client key is read from the
     environment document unless `client_key` gives it. `stream_url` is only needed where streams are served elsewhere
     than `api_url`. `spread`, in seconds, is the longest random wait before a change is fetched: 0 is right for
-    a few servers, many clients behind one CDN want some. `heartbeat` is the server's, in seconds. While no stream can be
-    had, flags are fetched every `poll_interval` seconds (0: never); ``streaming=False`` only polls.
+    a few servers, many clients behind one CDN want some. `heartbeat` is the server's, in seconds. While no stream can
+    be had, flags are fetched every `poll_interval` seconds (0: never); ``streaming=False`` only polls.
 
     `bootstrap` (a mapping, or a file of JSON, as `sdk_client.bootstrap` reads it) and `cache` (a file or folder for the
     last known good flags) are what the program starts with when everything else is down. ``offline=True`` asks nobody,
@@ -89,30 +92,36 @@ class FlagClient(Getters):
             raise ConfigurationError("poll_interval", "must be above 0 seconds where streaming is off")
         if local_evaluation and not environment_key.startswith(SERVER_KEY_PREFIX):
             raise ConfigurationError("local_evaluation", "needs a server key, which begins with 'ser.'")
+        if local_evaluation:
+            require_engine()
         self._require_ready = require_ready
         self._ready_timeout = ready_timeout
         self._offline = offline
         self._http = http
         self._local = local_evaluation
+        self._environment: Environment | None = None
         self._flags = _NONE if bootstrap is None else Flags(read_bootstrap(bootstrap), 0, Source.BOOTSTRAP)
         self._cache = None if cache is None else DiskCache(cache, environment_key)
         etag = self._restore()
         self._hooks = HooksInUse(hooks)
         self._listeners = Listeners()
+        self._target = Target(
+            addresses=Addresses.of(api_url, stream_url),
+            key=check_key(environment_key),
+            client_key=None if client_key is None else check_client_key(client_key),
+            request_timeout=request_timeout,
+            heartbeat=heartbeat,
+            spread=spread,
+            poll_interval=poll_interval,
+            streaming=streaming,
+            local=local_evaluation,
+            backoff=backoff,
+        )
+        self._random = random or SystemRandom()  # not a seeded one: forked processes must not wait in step
+        self._identities: Identities | None = None
         self._updater = Updater(
-            Target(
-                addresses=Addresses.of(api_url, stream_url),
-                key=check_key(environment_key),
-                client_key=None if client_key is None else check_client_key(client_key),
-                request_timeout=request_timeout,
-                heartbeat=heartbeat,
-                spread=spread,
-                poll_interval=poll_interval,
-                streaming=streaming,
-                local=local_evaluation,
-                backoff=backoff,
-            ),
-            random=random or SystemRandom(),  # not a seeded one: forked processes must not wait in step
+            self._target,
+            random=self._random,
             hooks=self._hooks,
             on_loaded=self._take,
             at_hand=self._flags.source is not Source.NONE,
@@ -172,6 +181,24 @@ class FlagClient(Getters):
         counts.callback_errors = self._listeners.errors
         counts.hook_errors = self._hooks.errors
         return counts
+
+    async def identity(self, identifier: str, traits: Mapping[str, Any] | None = None) -> Flags:
+        """Return the flags of one identity, a user say, evaluated by the server; or here, with `local_evaluation`.
+
+        They are remembered until the environment changes, for 1,000 identities. Where the server cannot be asked they
+        are the last known ones, or else the environment's own; `Flags.source` tells which. `traits` are text,
+        numbers, booleans or None by name. Raises ConfigurationError for an identity that cannot be one, and, only
+        while no flags at all are there, DocumentError or ClientStoppedError.
+        """
+        if self._environment is not None:
+            flags = self._flags
+            return self._environment.identity(identifier, traits, version=flags.version, source=flags.source)
+        if self._identities is not None:
+            return await self._identities.get(identifier, traits)
+        identity_request(identifier, traits)
+        if self._flags.source is Source.NONE:
+            raise ClientStoppedError("the flag client was not started, or closed before it had flags")
+        return Flags(self._flags, self.version, Source.ENVIRONMENT)
 
     # Hearing of changes.
 
@@ -275,13 +302,18 @@ class FlagClient(Getters):
             async with asyncio.TaskGroup() as tasks:
                 self._listeners.run(tasks)
                 await asyncio.Event().wait()
-        http = self._http or await http_client()
+        http, target = self._http or await http_client(), self._target
+        loader = Loader(http, target.addresses, target.key, timeout=target.request_timeout, local=target.local)
+        identities = Identities(loader, lambda: self._flags, random=self._random, backoff=target.backoff)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._listeners.run(tasks)
                 self._keeper = None if self._cache is None else Keeper(self._cache, tasks)
-                await self._updater.run(http)
+                self._identities = None if target.local else identities
+                await self._updater.run(http, loader)
         finally:
+            self._identities = None
+            await identities.aclose()
             if http is not self._http:
                 await http.aclose()
 
@@ -304,6 +336,7 @@ class FlagClient(Getters):
             _log.warning("the flags that were kept on disk cannot be used: %s", error)
             return ""
         self._flags = Flags(document.flags, cached.version, Source.CACHE)
+        self._environment = document.environment
         return cached.etag
 
     @property
@@ -315,6 +348,7 @@ class FlagClient(Getters):
         version = self._updater.subscription.refetch.held
         if isinstance(answer, Document):
             self._flags = Flags(answer.flags, version, Source.SERVER)
+            self._environment = answer.environment
             if self._keeper is not None:
                 self._keeper.keep(Cached(self._kind, version, answer.labelled, answer.etag, loaded.body))
         else:

@@ -12,8 +12,16 @@ from typing import Final
 import httpx
 
 from sdk_client.addresses import Addresses
-from sdk_client.documents import Document, Unchanged, read_client_key, read_environment, read_flags
+from sdk_client.documents import (
+    Document,
+    Unchanged,
+    read_client_key,
+    read_environment,
+    read_flags,
+    read_identity,
+)
 from sdk_client.errors import DocumentError
+from sdk_client.traits import IdentityRequest
 
 __all__ = ["Loaded", "Loader", "http_client", "reason_of"]
 
@@ -88,6 +96,12 @@ class Loader:
     async def client_key(self) -> str:
         """Return the client key that belongs to a server key; raises DocumentError."""
         return read_client_key(*await self._ask("GET", self._addresses.environment_document, {}))
+
+    async def identity(self, request: IdentityRequest, version: int) -> Document:
+        """Return an identity's flags at `version` or newer, where the server can; raises DocumentError."""
+        url = f"{self._addresses.api}{request.path}"
+        headers = {"Content-Type": "application/json"}
+        return read_identity(*await self._ask("POST", f"{url}?v={version}" if version else url, headers, request.body))
 
     async def _ask(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None

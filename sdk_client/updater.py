@@ -16,10 +16,13 @@ from sdk_client.documents import Document, Unchanged
 from sdk_client.errors import ConfigurationError, DocumentError, KeyRefusedError
 from sdk_client.hooks import Fetch, FetchOutcome, HooksInUse, StreamOpened
 from sdk_client.loading import Loaded, Loader
+from sdk_client.network import networks
+from sdk_client.pulse import Unsubscribe
 from sdk_client.reconnect import Backoff
 from sdk_client.streaming import Driver
 from sdk_client.subscription import Action, Became, Ended, Keep, Live, Subscription
 from sdk_client.subscription import Fetch as FetchAction
+from sdk_client.wakefulness import watch
 
 __all__ = ["Counts", "Target", "Updater"]
 
@@ -84,6 +87,7 @@ class Updater:
         self._etag = etag
         self._troubled = False
         self._loaded: Loaded | None = None
+        self._unwatch: Unsubscribe | None = None
         self.subscription = Subscription(
             random=random,
             heartbeat=target.heartbeat,
@@ -97,21 +101,35 @@ class Updater:
         """Set once there is something to tell whoever waits: flags, or why there will be none."""
         self.last_error: DocumentError | None = None
 
-    async def run(self, http: httpx.AsyncClient) -> None:
+    async def run(self, http: httpx.AsyncClient, loader: Loader) -> None:
         """Keep the flags fresh for ever; ends by cancellation, or with a fault of our own."""
-        target = self._target
-        self._clock = asyncio.get_running_loop().time
-        self._loader = Loader(http, target.addresses, target.key, timeout=target.request_timeout, local=target.local)
-        async with asyncio.TaskGroup() as self._tasks:
-            self._driver = Driver(http, self.subscription, self._act, self._tasks)
-            self._tasks.create_task(self._driver.run())
-            self._driver.do(self.subscription.start(self._clock()))
-            if target.streaming:
-                self._tasks.create_task(self._follow())
+        loop = asyncio.get_running_loop()
+        self._clock = loop.time
+        self._loader = loader
+        sleepless = watch(loop).subscribe(self._woke)
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._driver = Driver(http, self.subscription, self._act, self._tasks)
+                self._tasks.create_task(self._driver.run())
+                self._driver.do(self.subscription.start(loop.time()))
+                if self._target.streaming:
+                    self._tasks.create_task(self._follow())
+        finally:
+            sleepless()
+            self._watch_network(None)
 
-    def woke(self) -> None:
-        """Take that the machine slept or its network changed."""
+    def _woke(self) -> None:
         self._driver.do(self.subscription.woke(self._clock()))
+
+    def _watch_network(self, stream: int | None) -> None:
+        """Have the network under this stream watched, and under no other."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        connection = None if stream is None else self._driver.connections.get(stream)
+        if connection is not None:
+            local, peer = connection.get_extra_info("client_addr"), connection.get_extra_info("server_addr")
+            self._unwatch = networks(asyncio.get_running_loop()).subscribe(local, peer, self._woke)
 
     async def _follow(self) -> None:
         key = self._target.stream_key() or await self._find_client_key()
@@ -137,7 +155,8 @@ class Updater:
                 self._tasks.create_task(self._fetch(version))
             case Keep(behind):
                 self._keep(behind)
-            case Live(seconds=seconds):
+            case Live(stream, seconds):
+                self._watch_network(stream)
                 self.counts.streams_opened += 1
                 self._report_live()
                 self._hooks.stream_opened(StreamOpened(seconds))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -38,6 +39,7 @@ class Request:
     query: str
     headers: dict[str, str]
     at: float
+    body: bytes = b""
 
 
 class Peer:
@@ -45,6 +47,7 @@ class Peer:
 
     def __init__(self, server: ScriptedServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server = server
+        self.request = Request("", "", {}, 0.0)
         self._reader = reader
         self._writer = writer
 
@@ -78,6 +81,11 @@ class Peer:
 async def follow(peer: Peer) -> None:
     """A good stream: the newest version, then every change, for ever. The usual last script."""
     await peer.head(X_Stream_Lifetime="3600")
+    await tell(peer)
+
+
+async def tell(peer: Peer) -> None:
+    """The body of a good stream, until the client goes."""
     sent = 0
     while not peer._writer.is_closing():
         if peer.server.version > sent:
@@ -111,6 +119,7 @@ class ScriptedServer:
     document_scripts: list[Script] = field(default_factory=list)
     version: int = V1
     labelled: bool = True
+    etags: bool = False
     features: dict[str, tuple[bool, Any]] = field(default_factory=lambda: {"banner": (True, "a")})
     requests: list[Request] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,6 +132,10 @@ class ScriptedServer:
     @property
     def streams(self) -> list[Request]:
         return [request for request in self.requests if request.path.startswith("/sse/")]
+
+    @property
+    def identities(self) -> list[Request]:
+        return [request for request in self.requests if request.path == "/api/v1/identities/"]
 
     @property
     def documents(self) -> list[Request]:
@@ -176,26 +189,47 @@ class ScriptedServer:
         first, *lines = head.decode().split("\r\n")
         path, _, query = first.split(" ")[1].partition("?")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
-        self.requests.append(Request(path, query, headers, asyncio.get_running_loop().time()))
+        body = await peer._reader.readexactly(int(headers.get("content-length", "0")))
+        peer.request = Request(path, query, headers, asyncio.get_running_loop().time(), body)
+        self.requests.append(peer.request)
         if path.startswith("/sse/"):
             script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0] if self.scripts else follow
         elif path == "/api/v1/environment-document/":
             script = answers(200, json.dumps({"api_key": KEY}).encode())
+        elif path == "/api/v1/identities/":
+            script = serve_identity
         else:
             script = self.document_scripts.pop(0) if self.document_scripts else serve_document
         await script(peer)
 
 
+def flags_of(features: dict[str, tuple[bool, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"feature": {"id": i, "name": name, "type": "STANDARD"}, "enabled": enabled, "feature_state_value": value}
+        for i, (name, (enabled, value)) in enumerate(features.items())
+    ]
+
+
 def document(features: dict[str, tuple[bool, Any]]) -> bytes:
-    return json.dumps(
-        [
-            {"feature": {"id": i, "name": name, "type": "STANDARD"}, "enabled": enabled, "feature_state_value": value}
-            for i, (name, (enabled, value)) in enumerate(features.items())
-        ]
-    ).encode()
+    return json.dumps(flags_of(features)).encode()
 
 
 async def serve_document(peer: Peer) -> None:
     server = peer.server
-    label = {"X_Flagstream_Version": str(server.version)} if server.labelled else {}
-    await answers(200, document(server.features), **label)(peer)
+    headers = {"X_Flagstream_Version": str(server.version)} if server.labelled else {}
+    body = document(server.features)
+    if server.etags:
+        headers["ETag"] = f'"{zlib.crc32(body):x}"'
+        if peer.request.headers.get("if-none-match") == headers["ETag"]:
+            await answers(304, **headers)(peer)
+            return
+    await answers(200, body, **headers)(peer)
+
+
+async def serve_identity(peer: Peer) -> None:
+    """Every feature has the identifier and the traits for its value."""
+    server = peer.server
+    asked = json.loads(peer.request.body)
+    features = {name: (enabled, json.dumps(asked)) for name, (enabled, _) in server.features.items()}
+    headers = {"X_Flagstream_Version": str(server.version)} if server.labelled else {}
+    await answers(200, json.dumps({**asked, "flags": flags_of(features)}).encode(), **headers)(peer)

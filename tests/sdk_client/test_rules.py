@@ -38,7 +38,7 @@ def version_of(name: str | int) -> int:
     return VERSIONS[name] if isinstance(name, str) else name
 
 
-def shown(action: Action) -> list[Any]:
+def shown(action: Action) -> list[Any]:  # noqa: PLR0911 - one for each action
     match action:
         case Open(stream):
             return ["open", stream]
