@@ -40,6 +40,7 @@ _REFUSED: Final = (401, 403)
 _MOVED: Final = (301, 302, 307, 308, 404)
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ETAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,256}"')
+_MAX_VERSION: Final = 2**53  # in the year 2255; beyond it no version could ever be newer
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -202,7 +203,7 @@ def _client_key(raw: Any) -> str:
 def _label(headers: Mapping[str, str]) -> tuple[int, bool, bool]:
     label = versions.digits(headers.get("x-flagstream-version", ""))
     updated_at = versions.decimal_seconds(headers.get("x-flagsmith-document-updated-at", ""))
-    return label or updated_at, bool(label), headers.get("x-flagstream-stale") == "1"
+    return label or _possible(updated_at), bool(label), headers.get("x-flagstream-stale") == "1"
 
 
 def _unchanged(headers: Mapping[str, str]) -> Unchanged:
@@ -220,7 +221,11 @@ def _updated_at(raw: Any) -> int:
             try:
                 moment = datetime.fromisoformat(text)
                 moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-                return max(0, (moment - _EPOCH) // timedelta(microseconds=1))
+                return _possible((moment - _EPOCH) // timedelta(microseconds=1))
             except (ValueError, OverflowError):
                 return 0
     return 0
+
+
+def _possible(version: int) -> int:
+    return version if 0 < version < _MAX_VERSION else 0
