@@ -150,6 +150,7 @@ async def _is_started(app: App, world: World) -> bool:
 
 async def _play(client: str, phase: Phase, world: World, app: App, alone: asyncio.Lock) -> Outcome:
     async with contextlib.nullcontext() if phase.seen else alone:
+        await phase.prepare(world)
         del world.stream_requests[:], world.document_requests[:]
         cpu, refused, begin = app.cpu(), _refused(), time.time()
         await phase.begin(world)

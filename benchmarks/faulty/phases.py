@@ -7,6 +7,7 @@ Each phase is a fault for `seconds`, with changes at set moments of it. Then the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -34,14 +35,23 @@ STEADY: Final = (0.5, 1.5, 2.5, 3.5, 4.5)
 Begin = Callable[[World], Awaitable[None]]
 
 
+async def nothing(world: World) -> None:
+    """Leave everything as it is."""
+    del world
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A fault: `begin` brings it about, `changes` are in seconds from there; `seen` tells that requests reach us."""
+    """A fault: `begin` brings it about, `changes` are in seconds from there; `seen` tells that requests reach us.
+
+    What `prepare` does comes before, and is not counted.
+    """
 
     name: str
     begin: Begin
     changes: tuple[float, ...] = STEADY
     seen: bool = True
+    prepare: Begin = nothing
 
 
 async def heal(world: World) -> None:
@@ -52,10 +62,6 @@ async def heal(world: World) -> None:
     world.resets = False
     world.lifetime, world.join_window = 3600.0, 1800.0
     await world.listen()
-
-
-async def _nothing(world: World) -> None:
-    del world
 
 
 def _streams(answer: Answer) -> Begin:
@@ -81,8 +87,14 @@ async def _cut_soon(world: World, peer: Peer) -> None:
 
 
 async def _short_streams(world: World) -> None:
+    """Let the next stream be the first that announces a short life, and wait for it: its end surprises nobody."""
     world.lifetime, world.join_window = SPELL, 1.0
+    before = {*world.streams}
     world.end_streams()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while world.streams <= before:
+                await asyncio.sleep(0.01)
 
 
 async def _refused(world: World) -> None:
@@ -142,8 +154,8 @@ async def _disorder(world: World) -> None:
 
 
 PHASES: Final = (
-    Phase("all well", _nothing),
-    Phase("streams end every 3 s", _short_streams, (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5)),
+    Phase("all well", nothing),
+    Phase("streams end every 3 s", nothing, tuple(step / 4 for step in range(1, 19)), prepare=_short_streams),
     Phase("503", _streams(answers(503))),
     Phase("404", _streams(answers(404))),
     Phase("204", _streams(answers(204))),

@@ -21,8 +21,8 @@ from benchmarks.servers_under_test import NotInstalledError
 __all__ = ["faults", "side_by_side"]
 
 QUICK: Final = ("all well", "503", "instant end", "documents fail for 3 s")
-RATE: Final = 5
-"""Requests of ours in one second, at the most: two openings are 1 s apart, and so on."""
+RATE: Final = 8
+"""Requests of ours in one second, at the most: 4 changes are the most of a second, 2 openings are 1 s apart."""
 
 
 def faults(*, only: Sequence[str] = tuple(CONTENDERS), quick: bool = False) -> Table:
