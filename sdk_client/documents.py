@@ -1,26 +1,23 @@
 """Reading a flags API's answers: the flags document, the flags of an identity, the environment document.
 
-Whatever a server sends ends as a value or as a DocumentError, never as another exception: a body that is not UTF-8 or
-not JSON by RFC 8259 (NaN, numbers that no double holds), that is nested beyond all need, that names a feature twice,
-or that has another type where the type matters.
+Whatever a server sends ends as a value or as a DocumentError, never as another exception: also a body that names a
+feature twice, or has another type where the type matters. `sdk_client.answers` sees to the rest.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal, Never, overload
+from typing import Any, Final, Literal, overload
 
 from sdk_client import versions
-from sdk_client.errors import DocumentError, KeyRefusedError, shown
+from sdk_client.answers import read_json
+from sdk_client.errors import DocumentError, shown
 from sdk_client.evaluation import Environment
 from sdk_client.flags import Flag
-from sdk_client.headers import retry_after
 
 __all__ = [
     "Document",
@@ -32,12 +29,7 @@ __all__ = [
     "read_identity",
 ]
 
-MAX_DEPTH: Final = 64
-"""Lists and objects within each other; far beyond it Python's own recursion limit ends whoever looks at a value."""
-
 _OK, _NOT_MODIFIED = 200, 304
-_REFUSED: Final = (401, 403)
-_MOVED: Final = (301, 302, 307, 308, 404)
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ETAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,256}"')
 _MAX_VERSION: Final = 2**53  # in the year 2255; beyond it no version could ever be newer
@@ -86,7 +78,7 @@ def read_flags(status: int, headers: Mapping[str, str], body: bytes, *, etag: st
     """
     if etag and status == _NOT_MODIFIED:
         return _unchanged(headers)
-    items = _read_json(status, headers, body)
+    items = read_json(status, headers, body)
     if not isinstance(items, list):
         raise DocumentError("the flags document is not a list; is api_url a flags API?", status=status)
     version, labelled, stale = _label(headers)
@@ -95,7 +87,7 @@ def read_flags(status: int, headers: Mapping[str, str], body: bytes, *, etag: st
 
 def read_identity(status: int, headers: Mapping[str, str], body: bytes) -> Document:
     """Return the flags of an identity in an answer; raises as `read_flags` does."""
-    match _read_json(status, headers, body):
+    match read_json(status, headers, body):
         case {"flags": list(items)}:
             version, labelled, stale = _label(headers)
             return Document(_flags(items), version, labelled, stale)
@@ -117,7 +109,7 @@ def read_environment(status: int, headers: Mapping[str, str], body: bytes, *, et
     """
     if etag and status == _NOT_MODIFIED:
         return _unchanged(headers)
-    raw = _read_json(status, headers, body)
+    raw = read_json(status, headers, body)
     environment = Environment(raw)
     version, labelled, stale = _label(headers)
     return Document(
@@ -133,51 +125,7 @@ def read_environment(status: int, headers: Mapping[str, str], body: bytes, *, et
 
 def read_client_key(status: int, headers: Mapping[str, str], body: bytes) -> str:
     """Return the client key in an environment document, which a server key may read; raises DocumentError."""
-    return _client_key(_read_json(status, headers, body))
-
-
-def _read_json(status: int, headers: Mapping[str, str], body: bytes) -> Any:
-    if status in _REFUSED:
-        raise KeyRefusedError(f"the server refused the environment key ({status})", status=status)
-    if status != _OK:
-        hint = "; is api_url right?" if status in _MOVED else ""
-        raise DocumentError(f"the server answered {status}{hint}", status=status, retry_after=retry_after(headers))
-    try:
-        text = body.decode("utf-8-sig")
-        content = json.loads(text, parse_float=_finite, parse_constant=_refuse)
-        if "\\ud" in text or "\\uD" in text:
-            # Half of a surrogate pair would pass here and fail later, where flags are written, hashed or shown.
-            json.dumps(content, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise DocumentError("the answer is not JSON", status=status) from None
-    _check_depth(content)
-    return content
-
-
-def _check_depth(content: Any) -> None:
-    level = [content]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _parts(outer) if isinstance(inner, dict | list)]
-        if not level:
-            return
-    raise DocumentError("the document is nested too deeply", status=_OK)
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"{digits} is beyond what a double holds")
-    return number
-
-
-def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is not JSON")
+    return _client_key(read_json(status, headers, body))
 
 
 def _flags(items: list[Any]) -> Mapping[str, Flag]:

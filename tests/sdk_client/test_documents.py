@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sdk_client.answers import MAX_DEPTH
 from sdk_client.documents import (
-    MAX_DEPTH,
     Document,
     Unchanged,
     read_client_key,
