@@ -19,8 +19,11 @@ OVERDUE: Final = 5.0
 WORTH_REPLACING: Final = 3.0
 """Seconds that a stream must have left for its next one to be opened before its end."""
 
-MARGIN: Final = 2.0
-"""Seconds before its end, at most, until which the next stream is to be opened; a tenth of what is left if less."""
+AGE_TICK: Final = 1.0
+"""Seconds by which `Age` may be behind the truth, for it is whole seconds."""
+
+MARGIN: Final = 1.0
+"""Seconds that the next stream is given to open, at most; a tenth of what is left if less."""
 
 
 def refusal(status: int, headers: Mapping[str, str]) -> End | None:
@@ -77,8 +80,8 @@ class Stream:
         """
         if self._left < WORTH_REPLACING:
             return None
-        latest = self._left - min(MARGIN, self._left / 10)
-        joined = self._joined + 1.0  # Age is whole seconds
+        latest = self._left - AGE_TICK - min(MARGIN, self._left / 10)
+        joined = self._joined + AGE_TICK
         return self._opened + random.uniform(max(LIVED, min(joined, latest)), latest)
 
     def receive(self, data: bytes, now: float) -> Iterator[Item]:
