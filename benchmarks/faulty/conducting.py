@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from benchmarks.faulty.contenders import ROOT, Contender
-from benchmarks.faulty.phases import PATIENCE, SECONDS, Phase, heal
+from benchmarks.faulty.phases import PATIENCE, Phase, heal
 from benchmarks.faulty.verdict import Shown, busiest, missed, reached_at, stale
 from benchmarks.faulty.world import World
 from benchmarks.machine import cpu_seconds, tree
@@ -157,16 +157,16 @@ async def _play(client: str, phase: Phase, world: World, app: App, alone: asynci
         for moment in phase.changes:
             await asyncio.sleep(begin + moment - time.time())
             world.change()
-        await asyncio.sleep(begin + SECONDS - time.time())
+        await asyncio.sleep(begin + phase.seconds - time.time())
         streams, documents = world.stream_requests[:], world.document_requests[:]
         used, refused = app.cpu() - cpu, 0 if phase.seen else _refused() - refused
         await heal(world)
     healed, newest = time.time(), world.changes[-1].number
-    current = await app.reaches(newest, PATIENCE)
+    current = await app.reaches(newest, phase.patience)
     reached = reached_at(newest, app.shown)
     lost = missed(world.changes, app.shown, begin, time.time())
     await asyncio.sleep(SETTLE if current else 0.0)
-    held = await app.reaches(world.change().number, PATIENCE)
+    held = await app.reaches(world.change().number, phase.patience)
     end = time.time()
     await asyncio.sleep(SETTLE)
     return Outcome(

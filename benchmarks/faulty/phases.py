@@ -44,7 +44,7 @@ async def nothing(world: World) -> None:
 class Phase:
     """A fault: `begin` brings it about, `changes` are in seconds from there; `seen` tells that requests reach us.
 
-    What `prepare` does comes before, and is not counted.
+    What `prepare` does comes before, and is not counted. Whoever is not current `patience` seconds later is given up.
     """
 
     name: str
@@ -52,6 +52,8 @@ class Phase:
     changes: tuple[float, ...] = STEADY
     seen: bool = True
     prepare: Begin = nothing
+    seconds: float = SECONDS
+    patience: float = PATIENCE
 
 
 async def heal(world: World) -> None:
