@@ -111,17 +111,28 @@ class NetworkWatch:
 
 
 def address_of(name: Any) -> Address | None:
-    """Return the address in a socket address ``(host, port[, flow, scope])``; None where it is of another kind."""
+    """Return the address in a socket address ``(host, port[, flow, scope])``, None where it is of another kind.
+
+    A link-local one without the last two may have its interface behind a ``%``, as anyio gives it.
+    """
     match name:
         case (str(host), int(), *rest):
             try:
-                ip = ipaddress.ip_address(host.partition("%")[0])
+                host, _, zone = host.partition("%")
+                ip = ipaddress.ip_address(host)
             except ValueError:
                 return None
             if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
                 return Address(str(ip.ipv4_mapped))
-            return Address(str(ip), rest[1] if len(rest) > 1 else 0)
+            return Address(str(ip), rest[1] if len(rest) > 1 else _interface(zone))
     return None
+
+
+def _interface(zone: str) -> int:
+    try:
+        return int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    except OSError:
+        return 0
 
 
 _PORT: Final = 9  # discard; nothing is sent to it, but some systems refuse 0
