@@ -23,8 +23,8 @@ from tests.sdk_client.hostile_hours import DOCUMENT_FAULTS, STREAM_FAULTS, first
 from tests.sdk_client.scripted import KEY, V1, V2, Peer, Script, ScriptedServer, answers, event, follow
 from tests.servers import missing
 
-LEAST = 0.01
-QUICK = Backoff(base=0.005, cap=0.01, least=LEAST)
+LEAST = 0.005
+QUICK = Backoff(base=0.005, cap=0.005, least=LEAST)
 TRIES = 4
 """Failures to wait for: enough for the client to be polling, and to see whether the log repeats itself."""
 

@@ -247,7 +247,7 @@ async def test_reconnection_resends_request_body_if_any(harness: Harness, how: s
 async def test_reconnection_can_set_read_timeout(harness: Harness) -> None:
     needs("read-timeout")
     endpoint = harness.endpoint()
-    client = await harness.client(endpoint, initialDelayMs=0, readTimeoutMs=200)
+    client = await harness.client(endpoint, initialDelayMs=0, readTimeoutMs=700)
     await (await endpoint.connection()).send(b"data: Hello\n\n")
     assert await client.event() == event("Hello")
     assert "silent" in await client.error()
