@@ -24,8 +24,10 @@ __all__ = ["Outcome", "conduct"]
 
 START: Final = 30.0
 POLL: Final = 0.02
-SETTLE: Final = 1.0
+SETTLE: Final = 0.5
 """Seconds between two phases and after a start, in which a client does what it still has to do."""
+BACK: Final = 10.0
+"""Seconds at most in which a client that is current may have its stream again, so that no phase begins without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,16 @@ async def _is_started(app: App, world: World) -> bool:
     """Start on a well server; a client counts as started once it holds a change made while its stream was open."""
     if not await app.reaches(world.changes[-1].number, START):
         return False
-    deadline = time.monotonic() + START
-    while not world.streams and time.monotonic() < deadline:
-        await asyncio.sleep(POLL)
+    await _streaming(world, START)
     reached = await app.reaches(world.change().number, PATIENCE)
     await asyncio.sleep(SETTLE)
     return reached
+
+
+async def _streaming(world: World, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while all(stream.mute for stream in world.streams) and time.monotonic() < deadline:
+        await asyncio.sleep(POLL)
 
 
 async def _play(client: str, phase: Phase, world: World, app: App, alone: asyncio.Lock) -> Outcome:
@@ -168,7 +174,9 @@ async def _play(client: str, phase: Phase, world: World, app: App, alone: asynci
     await asyncio.sleep(SETTLE if current else 0.0)
     held = await app.reaches(world.change().number, phase.patience)
     end = time.time()
-    await asyncio.sleep(SETTLE)
+    if held:
+        await _streaming(world, BACK)
+        await asyncio.sleep(SETTLE)
     return Outcome(
         client=client,
         phase=phase.name,

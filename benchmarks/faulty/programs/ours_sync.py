@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from sdk_client import SyncFlagClient
+from sdk_client.sync import SyncFlagClient
 
 base, key, feature = sys.argv[1:]
 shown = None
