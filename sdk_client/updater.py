@@ -105,6 +105,7 @@ class Updater:
         """Keep the flags fresh for ever; ends by cancellation, or with a fault of our own."""
         loop = asyncio.get_running_loop()
         self._clock = loop.time
+        self._told_key: asyncio.Future[str] = loop.create_future()
         self._loader = loader
         sleepless = watch(loop).subscribe(self._woke)
         try:
@@ -137,6 +138,8 @@ class Updater:
         self._driver.do(self.subscription.follow(self._clock()))
 
     async def _find_client_key(self) -> str:
+        if self._target.local:
+            return await self._told_key  # the document says it
         backoff = self._target.backoff or Backoff()
         failures = 0
         while True:
@@ -191,6 +194,8 @@ class Updater:
             return
         if isinstance(self._loaded.answer, Document):
             self._etag = self._loaded.answer.etag
+            if self._loaded.answer.client_key and not self._told_key.done():
+                self._told_key.set_result(self._loaded.answer.client_key)
         self._on_loaded(self._loaded, behind)
 
     def _report_failure(self, error: DocumentError, seconds: float) -> None:

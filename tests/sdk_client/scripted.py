@@ -120,6 +120,7 @@ class ScriptedServer:
     version: int = V1
     labelled: bool = True
     etags: bool = False
+    segments: list[dict[str, Any]] = field(default_factory=list)
     features: dict[str, tuple[bool, Any]] = field(default_factory=lambda: {"banner": (True, "a")})
     requests: list[Request] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -195,7 +196,7 @@ class ScriptedServer:
         if path.startswith("/sse/"):
             script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0] if self.scripts else follow
         elif path == "/api/v1/environment-document/":
-            script = answers(200, json.dumps({"api_key": KEY}).encode())
+            script = serve_environment
         elif path == "/api/v1/identities/":
             script = serve_identity
         else:
@@ -224,6 +225,24 @@ async def serve_document(peer: Peer) -> None:
             await answers(304, **headers)(peer)
             return
     await answers(200, body, **headers)(peer)
+
+
+async def serve_environment(peer: Peer) -> None:
+    """As much of an environment document as is needed, with every feature; none is multivariate, nobody is special."""
+    server = peer.server
+    states = [
+        {
+            "feature": {"id": i, "name": name, "type": "STANDARD"},
+            "enabled": enabled,
+            "feature_state_value": value,
+            "featurestate_uuid": f"00000000-0000-0000-0000-{i:012}",
+            "multivariate_feature_state_values": [],
+        }
+        for i, (name, (enabled, value)) in enumerate(server.features.items())
+    ]
+    environment = {"api_key": KEY, "name": "e", "project": {"segments": server.segments}, "feature_states": states}
+    headers = {"X_Flagstream_Version": str(server.version)} if server.labelled else {}
+    await answers(200, json.dumps(environment).encode(), **headers)(peer)
 
 
 async def serve_identity(peer: Peer) -> None:

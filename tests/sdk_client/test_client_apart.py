@@ -227,6 +227,42 @@ async def test_an_identity_that_cannot_be_evaluated_gets_the_environments_flags(
             await client_of(server).identity("ann")
 
 
+PAYING = {
+    "id": 1,
+    "name": "paying",
+    "rules": [{"type": "ALL", "conditions": [{"operator": "EQUAL", "property_": "plan", "value": "pro"}], "rules": []}],
+    "feature_states": [
+        {
+            "feature": {"id": 0, "name": "banner", "type": "STANDARD"},
+            "enabled": True,
+            "feature_state_value": "thank you",
+            "featurestate_uuid": "10000000-0000-0000-0000-000000000000",
+            "multivariate_feature_state_values": [],
+        }
+    ],
+}
+
+
+@pytest.mark.asyncio
+async def test_with_local_evaluation_an_identity_costs_no_request_and_the_document_says_which_stream() -> None:
+    async with (
+        ScriptedServer(segments=[PAYING]) as server,
+        client_of(server, environment_key="ser.secret", local_evaluation=True) as client,
+    ):
+        await until(lambda: client.is_current)
+        assert client.value("banner") == "a"
+        assert (await client.identity("ann", {"plan": "pro"})).value("banner") == "thank you"
+        assert (await client.identity("bob")).value("banner") == "a"
+        server.announce(V2, banner="b")
+        await until(lambda: client.version == V2)
+        assert (await client.identity("bob")).value("banner") == "b"
+        assert {request.path for request in server.requests} == {
+            "/sse/environments/env-key/stream",
+            "/api/v1/environment-document/",
+        }
+        assert len(server.requests) == 3, "the document twice, one stream"
+
+
 @pytest.mark.asyncio
 async def test_polling_alone_follows_without_a_stream() -> None:
     async with ScriptedServer(etags=True) as server:
