@@ -6,8 +6,8 @@ const END = 2 ** 53;
 
 /** The version whose wire number is `seconds`; throws RangeError where it is no time. */
 export function versionOf(seconds) {
-  // The number is at most 0.48 microseconds below the exact time (until 2106), its product at most an eighth or, from
-  // 2041 on, a quarter beside that, on a grid of halves or finer: never below the half, which is rounded up.
+  // Until 2106 the number is less than half a microsecond below the exact time. That half is itself a double up to 2112
+  // (2^52), so the rounded product is not below it, and Math.round rounds it up.
   const version = Math.round(seconds * MILLION);
   if (!(version > 0 && version < END)) throw new RangeError("updated_at is out of range");
   return version;

@@ -1,0 +1,297 @@
+"""The browser client in a real Chromium: streams, tabs, hidden pages, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Error, Page
+
+from tests.sdk_client.js.origin import Origin, serving
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.browser
+
+Tab = Callable[..., Page]
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with serving() as origin:
+        yield origin
+
+
+@pytest.fixture
+def tab(browser: Browser, origin: Origin) -> Iterator[Tab]:
+    """Open a page; those of one test are tabs of one browser. `start` is what it does first."""
+    context = browser.new_context()
+    context.set_default_timeout(8000)
+    faults: list[str] = []
+
+    def open_page(start: str = "client()") -> Page:
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(origin.url)
+        page.wait_for_function("window.loaded")
+        page.evaluate(f"void ({start})")
+        return page
+
+    yield open_page
+    context.close()
+    assert faults == []
+
+
+def holds(page: Page, value: Any) -> None:
+    page.wait_for_function("wanted => flags.value('banner') === wanted", arg=value)
+
+
+def seen(page: Page, name: str) -> list[Any]:
+    """Return what the client told of by this name."""
+    found: list[Any] = page.evaluate("name => seen.filter((each) => each[0] === name).map((each) => each[1])", name)
+    return found
+
+
+def until(page: Page, condition: str) -> None:
+    page.wait_for_function(condition)
+
+
+def leads(page: Page) -> bool:
+    found: bool = page.evaluate("flags.leading")
+    return found
+
+
+def live(page: Page) -> None:
+    until(page, "flags.connected && flags.status === 'current'")
+
+
+def test_a_change_arrives_with_its_old_and_new_value(origin: Origin, tab: Tab) -> None:
+    page = tab("client({bootstrap: {banner: 'brought along', other: false}})")
+    assert page.evaluate("flags.ready().then(() => [flags.isEnabled('banner'), flags.source])") == [True, "server"]
+    live(page)
+    first = origin.version
+    origin.change("b", enabled=False)
+    holds(page, "b")
+    change = seen(page, "change")[-1]
+    assert [change[name] for name in ("feature", "oldValue", "value", "oldEnabled", "enabled")] == [
+        *("banner", "a", "b", True, False)
+    ]
+    assert change["version"] == page.evaluate("flags.version") == origin.version
+    query, headers = origin.documents[-1]
+    assert query == f"v={origin.version}"
+    assert headers["if-none-match"] == f'"{first}"'
+    assert origin.documents[0][0] == ""
+
+
+def test_getters_know_types_and_never_throw(origin: Origin, tab: Tab) -> None:
+    page = tab(
+        "client({offline: true, bootstrap: {t: 'true', n: '2.5', i: 3, j: '{\"a\": [1]}', on: true, off: {enabled: false, value: 'x'}}})"
+    )
+    read = """[flags.boolean('t', false), flags.number('n', 0), flags.integer('i', 0), flags.json('j').a[0],
+               flags.isEnabled('on'), flags.isEnabled('off'), flags.string('off', ''), flags.value('on', 1)]"""
+    assert page.evaluate(read) == [True, 2.5, 3, 1, True, False, "x", None]
+    defaults = """[flags.boolean('n', true), flags.number('j', 7), flags.integer('n', 8), flags.string('i', 'd'),
+                   flags.json('no', 9), flags.variant('off', ['y'], 'y'), flags.variant('off', ['x'], 'y')]"""
+    assert page.evaluate(defaults) == [True, 7, 8, "d", 9, "y", "x"]
+    assert page.evaluate("flags.status") == "offline"
+    assert origin.documents == []
+
+
+def test_the_next_stream_is_live_before_the_old_one_is_left(origin: Origin, tab: Tab) -> None:
+    origin.lifetime = 4
+    page = tab("client({random: () => 0})")  # at the first moment that the rules allow: after one second
+    wait_until(lambda: len(origin.streams) > 2, "two rotations")
+    ends = [each for each in seen(page, "stream") if not each["opened"]]
+    assert {each["end"]["kind"] for each in ends} == {"replaced"}
+    for before, after in zip(origin.streams, origin.streams[1:], strict=False):
+        assert after.opened < before.ended
+    assert seen(page, "status") == ["current"]
+    assert len(origin.documents) == 1
+
+
+def test_tabs_share_one_stream_and_one_fetch(origin: Origin, tab: Tab) -> None:
+    first = tab()
+    live(first)
+    others = [tab(), tab()]
+    for page in others:
+        live(page)
+    assert len(origin.streams) == 1
+    assert len(origin.documents) == 1
+    origin.change("b")
+    for page in (first, *others):
+        holds(page, "b")
+        assert [change["oldValue"] for change in seen(page, "change")] == ["a"]
+    assert len(origin.documents) == 2
+
+    # The one that leads goes: another one leads, and what changed meanwhile is not missed.
+    first.close()
+    origin.change("c")
+    for page in others:
+        holds(page, "c")
+    wait_until(lambda: [leads(page) for page in others].count(True) == 1, "one that leads")
+    wait_until(lambda: origin.open == 1, "one stream")
+    assert len(origin.streams) == 2
+
+
+def test_a_tab_without_locks_or_one_that_shares_nothing_has_a_stream_of_its_own(origin: Origin, tab: Tab) -> None:
+    pages = [tab(), tab("client({shared: false})"), tab("(delete window.BroadcastChannel, client())")]
+    for page in pages:
+        live(page)
+    assert [leads(page) for page in pages] == [True] * 3
+    assert origin.open == 3
+
+
+def test_a_visible_tab_relieves_a_hidden_one(origin: Origin, tab: Tab) -> None:
+    first = tab()
+    live(first)
+    second = tab()
+    live(second)
+    assert leads(first)
+    first.evaluate("show(false)")
+    until(second, "flags.leading")
+    until(first, "!flags.leading")
+    wait_until(lambda: origin.open == 1, "the hidden one's stream closed")
+    origin.change("b")
+    for page in (first, second):
+        holds(page, "b")
+    # Nobody looks: whoever has the stream keeps it, and the first that is looked at again takes it.
+    second.evaluate("show(false)")
+    first.evaluate("show(true)")
+    until(first, "flags.leading")
+    live(first)
+    assert seen(first, "status") == ["current"]
+
+
+def test_streams_rest_while_nobody_looks_and_are_back_at_once(origin: Origin, tab: Tab) -> None:
+    page = tab("client({pauseAfter: 0.2})")
+    live(page)
+    page.evaluate("show(false)")
+    until(page, "flags.status === 'paused'")
+    wait_until(lambda: origin.open == 0, "the stream to be closed")
+    fetched = len(origin.documents)
+    origin.change("b")
+    page.evaluate("show(true)")
+    holds(page, "b")
+    live(page)
+    assert len(origin.documents) == fetched + 1
+    assert len(origin.streams) == 2
+
+
+def test_a_frozen_tab_lets_another_one_lead(origin: Origin, tab: Tab) -> None:
+    first = tab()
+    live(first)
+    second = tab()
+    live(second)
+    freeze, resume = (f"document.dispatchEvent(new Event('{name}'))" for name in ("freeze", "resume"))
+    first.evaluate(freeze)  # Chromium freezes hidden pages only, which Playwright's never are
+    until(second, "flags.leading")
+    origin.change("b")
+    holds(second, "b")
+    assert first.evaluate("flags.value('banner')") == "a"
+    first.evaluate(resume)
+    holds(first, "b")
+    assert not leads(first)
+
+
+def test_where_bodies_cannot_be_streamed_event_source_is_used_and_reconnects_by_our_rules(
+    origin: Origin, tab: Tab
+) -> None:
+    page = tab("(delete Response.prototype.body, client({random: () => 0}))")
+    live(page)
+    origin.change("b")
+    holds(page, "b")
+    origin.streaming = False
+    origin.end()
+    wait_until(
+        lambda: origin.refused > 0, "a refusal, after which a browser's own EventSource would be closed for good"
+    )
+    origin.closing = False
+    origin.streaming = True
+    origin.change("c")
+    holds(page, "c")
+    live(page)
+
+
+def test_polling_stands_in_for_streams_and_ends_with_the_first_one(origin: Origin, tab: Tab) -> None:
+    origin.streaming = False
+    page = tab("client({pollInterval: 0.5})")
+    until(page, "flags.source === 'server'")
+    wait_until(lambda: origin.refused >= 3, "three refusals")
+    origin.change("b")
+    holds(page, "b")
+    assert not page.evaluate("flags.connected")
+    origin.streaming = True
+    live(page)
+    origin.change("c")
+    holds(page, "c")
+    assert origin.open == 1
+
+
+def test_a_page_starts_with_what_it_had_when_everything_is_down(origin: Origin, tab: Tab) -> None:
+    live(page := tab())
+    page.close()
+    origin.streaming = origin.fetching = False
+    page = tab("client({pollInterval: 0.5})")
+    assert page.evaluate("[flags.value('banner'), flags.source, flags.status]") == ["a", "cache", "starting"]
+    with pytest.raises(Error, match="no flags after 0.2 s: the server answered 503"):
+        page.evaluate("flags.ready(0.2)")
+    assert [type(error).__name__ for error in seen(page, "error")] == ["Error"], "once, not once an attempt"
+    origin.streaming = origin.fetching = True
+    live(page)
+    assert origin.documents[-1][1]["if-none-match"] == f'"{origin.version}"'
+    assert seen(page, "change") == []
+
+
+def test_an_identity_has_flags_of_its_own(origin: Origin, tab: Tab) -> None:
+    page = tab("client({identity: 'ada', traits: {plan: 'free'}})")
+    page.evaluate("flags.ready().then(() => true)")
+    assert page.evaluate("flags.json('banner')") == ["ada", {"plan": "free"}]
+    assert page.evaluate("flags.identify('bob').then(() => flags.json('banner'))") == ["bob", {}]
+    assert page.evaluate("flags.identify(null).then(() => flags.value('banner'))") == "a"
+    wait_until(lambda: origin.open == 1, "one stream")
+
+
+def test_what_is_closed_is_quiet_and_keeps_its_flags(origin: Origin, tab: Tab) -> None:
+    page = tab()
+    live(page)
+    page.evaluate("flags.close()")
+    wait_until(lambda: origin.open == 0, "the stream to be closed")
+    assert page.evaluate("[flags.status, flags.value('banner'), flags.connected]") == ["closed", "a", False]
+
+
+def test_a_stream_alone_tells_versions_and_its_state_in_every_tab(origin: Origin, tab: Tab) -> None:
+    first, second = tab("stream()"), tab("stream()")
+    for page in (first, second):
+        until(page, "versions.state === 'live' && versions.version")
+    origin.change("b")
+    for page in (first, second):
+        page.wait_for_function("wanted => versions.version === wanted", arg=origin.version)
+        last = seen(page, "version")[-1]
+        assert last["updatedAt"] == pytest.approx(origin.version / 1e6)
+    assert origin.open == 1
+    assert origin.documents == []
+
+    origin.streaming = False
+    origin.end()
+    for page in (first, second):
+        until(page, "versions.state === 'waiting' && versions.retryIn > 0")
+    origin.streaming, origin.closing = True, False
+    for page in (first, second):
+        until(page, "versions.state === 'live'")
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ("{environmentKey: 'ser.secret'}", "environmentKey is a server key"),
+        ("{environmentKey: 'a b'}", "environmentKey must be"),
+        ("{apiUrl: 'ftp://x'}", "apiUrl must begin with http"),
+        ("{apiUrl: 'http://x/?a=1'}", "apiUrl must have neither"),
+        ("{spread: -1}", "spread must be 0 seconds or more"),
+        ("{heartbeat: '15'}", "heartbeat must be"),
+    ],
+    ids=["server-key", "key", "scheme", "query", "negative", "text"],
+)
+def test_options_that_cannot_work_are_named(tab: Tab, options: str, fault: str) -> None:
+    with pytest.raises(Error, match=f"ConfigurationError: {fault}"):
+        tab(f"client({options})")
