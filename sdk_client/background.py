@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import math
 import os
 import selectors
 import socket
@@ -133,6 +134,7 @@ class _Loop(asyncio.SelectorEventLoop):
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._abandoned = False
         super().__init__(self._poller)
+        self.slow_callback_duration = math.inf  # in debug mode it would warn of every wait for other threads
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         self._sockets.add(sock)  # every connection passes here, before it has a transport

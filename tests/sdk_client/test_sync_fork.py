@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.sdk_client.programs import Program
+from tests.sdk_client.scripted import V2, V3
+from tests.sdk_client.scripted_thread import served
+
+
+def test_a_child_has_the_flags_follows_on_its_own_and_the_parent_does_not_notice() -> None:
+    code = """
+begin()
+child = os.fork()
+if child:
+    until(lambda: client.value("banner") == "b")
+    say("parent", client.value("banner"))
+    status = os.waitpid(child, 0)[1]
+    until(lambda: client.value("banner") == "c")
+    say("parent", client.value("banner"), status, client.counts.streams_opened, client.counts.stream_errors)
+else:
+    changes = client.changes()
+    say("child", client.value("banner"), client.flags.source.value)
+    until(lambda: client.is_current)
+    say("child", changes.get(20).value, client.value("banner"))
+"""
+    with served() as server:
+        program = Program(server, code)
+        assert program.hear() == "child a server"
+        server.await_connections(4)
+        server.announce(V2, banner="b")
+        assert {program.hear(), program.hear()} == {"parent b", "child b b"}
+        server.await_connections(2)
+        server.announce(V3, banner="c")
+        assert program.hear() == "parent c 0 1 0"
+        program.end()
+        assert len(server.server.streams) == 2
+
+
+def test_a_connection_ends_with_the_parents_client_though_a_child_lives_on_which_has_no_part_in_it() -> None:
+    code = """
+before = descriptors(), threading.active_count()
+begin()
+child = os.fork()
+if child:
+    client.close()
+    end(child)
+hear()
+say(descriptors() <= before[0], threading.active_count() == before[1])
+hear()
+say(client.value("banner"))
+until(lambda: client.value("banner") == "b")
+"""
+    with served() as server:
+        program = Program(server, code)
+        server.await_connections(2)
+        server.await_connections(0)
+        program.tell()
+        assert program.hear() == "True True"
+        program.tell()
+        assert program.hear() == "a"
+        server.announce(V2, banner="b")
+        program.end()
+
+
+def test_a_child_with_callbacks_follows_at_once_and_each_process_calls_its_own() -> None:
+    code = """
+parent = os.getpid()
+client.on_change(lambda change: say("parent" if os.getpid() == parent else "child", change.value))
+begin()
+child = os.fork()
+hear()
+if child:
+    end(child)
+"""
+    with served() as server:
+        program = Program(server, code)
+        server.await_connections(4)
+        server.announce(V2, banner="b")
+        assert {program.hear(), program.hear()} == {"parent b", "child b"}
+        program.tell()
+        program.tell()
+        program.end()
+
+
+WAYS = {
+    "before the start": """
+child = os.fork()
+begin()
+follow()
+if child:
+    end(child)
+""",
+    "from another thread": """
+begin()
+def fork():
+    child = os.fork()
+    follow()
+    if not child:
+        os._exit(0)
+    children.append(os.waitpid(child, 0)[1])
+children = []
+thread = threading.Thread(target=fork)
+thread.start()
+follow()
+thread.join()
+sys.exit(children[0])
+""",
+    "while others read and wait": """
+begin()
+readers = [threading.Thread(target=follow) for _ in range(4)]
+readers += [threading.Thread(target=client.changes().get, args=(20,)) for _ in range(4)]
+for reader in readers:
+    reader.start()
+child = os.fork()
+follow()
+if child:
+    for reader in readers:
+        reader.join()
+    end(child)
+""",
+    "twice": """
+begin()
+child = os.fork()
+if not child:
+    grandchild = os.fork()
+    follow()
+    if grandchild:
+        end(grandchild)
+follow()
+if child:
+    end(child)
+""",
+    "in C, without a word to Python": """
+import ctypes
+begin()
+child = ctypes.PyDLL(None).fork()
+follow()
+if child:
+    end(child)
+os._exit(0)
+""",
+    "by multiprocessing": """
+import multiprocessing
+begin()
+worker = multiprocessing.get_context("fork").Process(target=follow)
+worker.start()
+follow()
+worker.join()
+sys.exit(worker.exitcode)
+""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=[way.replace(" ", "_") for way in WAYS])
+def test_every_process_follows_however_it_was_forked(way: str) -> None:
+    follow = """
+def follow():
+    known = client.value("banner")
+    until(lambda: client.is_current)
+    say(known)
+    until(lambda: client.value("banner") == "b")
+"""
+    with served() as server:
+        program = Program(server, follow + WAYS[way])
+        followers = {"twice": 3, "while others read and wait": 6}.get(way, 2)
+        assert [program.hear() for _ in range(followers)] == ["a"] * followers
+        server.announce(V2, banner="b")
+        program.end()
+
+
+def test_a_fork_after_the_end_is_as_closed_as_its_parent() -> None:
+    code = """
+begin()
+client.close()
+child = os.fork()
+say(client.value("banner"), client.status.value, threading.active_count())
+if child:
+    end(child)
+"""
+    with served() as server:
+        program = Program(server, code)
+        assert [program.hear(), program.hear()] == ["a closed 1"] * 2
+        program.end()
