@@ -45,6 +45,8 @@ def routes(store: Store, settings: PublisherSettings, sessions: Sessions) -> lis
         Route("/sign-in", signing.sign_in, methods=["POST"]),
         Route("/sign-out", signing.sign_out, methods=["POST"]),
         Route("/session", signing.session, methods=["GET"]),
+        # Files of the browser client, which is found and not imported: it would bring what only apps in Python need.
+        Mount("/static/client", _Revalidated(StaticFiles(packages=[("sdk_client", "js")])), name="client"),
         Mount("/static", _Revalidated(StaticFiles(directory=STATIC)), name="static"),
         page("/", pages.projects),
         page("/projects/{project}", pages.project),

@@ -381,9 +381,9 @@ class Driver {
     for (const action of actions) {
       if (this.#stopped) return; // by somebody who was told
       if (action.do === "open") this.#begin(action);
-      else if (action.do === "close") this.#leave(action.stream);
-      else if (action.do === "fetch") this.#fetch(action.version);
-      else this.#tell(action);
+      if (action.do === "close") this.#leave(action.stream);
+      if (action.do === "fetch") this.#fetch(action.version);
+      this.#tell(action);
     }
     this.#plan();
   }
@@ -971,7 +971,8 @@ class Reconnect {
 const HEARTBEATS_MISSED = 3;
 const OVERDUE = 5; // seconds beyond its announced lifetime after which a stream is given up
 const WORTH_REPLACING = 3; // seconds that a stream must have left to be overlapped
-const MARGIN = 2; // seconds before its end, at most, until which the next stream is to be opened
+const MARGIN = 1; // seconds before its end, at most, until which the next stream is to be opened
+const AGE_TICK = 1; // Age is whole seconds
 const WAKE_INTERVAL = 10; // seconds: a network that comes and goes wakes a client no more often
 
 class Stream {
@@ -1006,8 +1007,8 @@ class Stream {
 
   replaceAt(random) {
     if (this.#left < WORTH_REPLACING) return Infinity;
-    const latest = this.#left - Math.min(MARGIN, this.#left / 10);
-    const joined = this.#joined + 1; // Age is whole seconds
+    const latest = this.#left - AGE_TICK - Math.min(MARGIN, this.#left / 10);
+    const joined = this.#joined + AGE_TICK;
     return this.opened + uniform(random, Math.max(LIVED, Math.min(joined, latest)), latest);
   }
 }
@@ -1050,6 +1051,10 @@ class Connection {
 
   get deadline() {
     return Math.min(this.#live?.deadline ?? Infinity, this.#opening?.deadline ?? Infinity, this.#openAt);
+  }
+
+  get openAt() {
+    return this.#openAt;
   }
 
   start(now) {
@@ -1170,33 +1175,41 @@ class Connection {
 const FAILURES = 3; // streams that failed in a row before polling begins
 
 class Polling {
-  due = Infinity;
+  on = false;
   #random;
   #interval;
+  #next = -Infinity;
 
   constructor(random, interval) {
     this.#random = random;
     this.#interval = interval;
   }
 
-  get on() {
-    return this.due < Infinity;
+  get due() {
+    return this.on ? this.#next : Infinity;
   }
 
   failed(failures, now) {
-    if (failures >= FAILURES && !this.on) this.due = now + uniform(this.#random, 0, this.#interval);
+    if (failures < FAILURES || this.#interval === Infinity || this.on) return;
+    this.on = true;
+    if (this.#next <= now) this.#next = now + uniform(this.#random, 0, this.#interval);
+  }
+
+  start(now) {
+    this.on = true;
+    this.polled(now);
   }
 
   stop() {
-    this.due = Infinity;
+    this.on = false;
   }
 
   polled(now) {
-    this.due = now + this.#interval * uniform(this.#random, 0.9, 1.1);
+    this.#next = now + this.#interval * uniform(this.#random, 0.9, 1.1);
   }
 
   hasten(now) {
-    if (this.on) this.due = Math.min(this.due, now + uniform(this.#random, 0, 1));
+    if (this.on) this.#next = Math.min(this.#next, now + uniform(this.#random, 0, 1));
   }
 }
 
@@ -1330,7 +1343,7 @@ class Subscription {
   }
 
   start(now) {
-    if (this.#polls) this.polling.polled(now);
+    if (this.#polls) this.polling.start(now);
     return this.#then([], now);
   }
 
@@ -1424,7 +1437,7 @@ class Subscription {
     if (!this.refetch.loaded) return "starting";
     if (this.#inDoubtSince === null) return "current";
     if (this.#polls || now >= this.#inDoubtSince + this.#grace) {
-      const polls = (this.#polls || this.polling.on) && this.refetch.isMet && !this.refetch.failures;
+      const polls = this.polling.on && this.refetch.isMet && !this.refetch.failures;
       return polls ? "polling" : "stale";
     }
     return this.status === "starting" ? "current" : this.status;
@@ -1753,11 +1766,12 @@ const REPLAY = 0.3; // seconds: what arrives this soon after a stream went live 
 class FlagStream {
   version = 0; // the newest announced, in microseconds since the epoch
   state = "connecting"; // connecting, live, waiting (for `retryIn`), paused, closed
-  #retryAt = 0;
+  #retryAt = 0; // seconds, of the monotonic clock
   #emitter = new Emitter();
   #options;
   #member;
   #driver = null;
+  #connection = null;
   #since = 0;
   #first = true;
 
@@ -1769,7 +1783,7 @@ class FlagStream {
     const part = {
       run: () => this.#run(),
       halt: (paused) => this.#halt(paused),
-      woke: () => this.#driver?.woke(),
+      woke: () => this.#woke(),
       state: () => ({ kind: "state", state: this.state, retryIn: this.retryIn, version: this.version }),
       hear: (message) => this.#hear(message),
     };
@@ -1782,7 +1796,8 @@ class FlagStream {
   }
 
   get retryIn() {
-    return this.state === "waiting" ? Math.max(0, this.#retryAt - monotonic()) : 0;
+    const left = this.state === "waiting" ? this.#retryAt - monotonic() : 0;
+    return Number.isFinite(left) ? Math.max(0, left) : 0;
   }
 
   on(name, callback) {
@@ -1802,8 +1817,8 @@ class FlagStream {
   #run() {
     const { url, heartbeat, random, backoff, fetch, EventSource } = this.#options;
     const { open, patience } = opener(url, heartbeat, { fetch, EventSource });
-    const connection = new Connection({ heartbeat: patience, random, backoff });
-    this.#driver = new Driver(connection, { open, tell: (action) => this.#took(action, connection) });
+    this.#connection = new Connection({ heartbeat: patience, random, backoff });
+    this.#driver = new Driver(this.#connection, { open, tell: (action) => this.#took(action) });
     this.#become("connecting");
     this.#driver.start("start");
   }
@@ -1814,17 +1829,29 @@ class FlagStream {
     if (paused) this.#become("paused");
   }
 
-  #took(action, connection) {
-    if (action.do === "live") {
+  #woke() {
+    this.#driver.woke();
+    if (this.state === "waiting") this.#wait();
+  }
+
+  #wait() {
+    this.#retryAt = this.#connection.openAt;
+    this.#become("waiting");
+  }
+
+  #took(action) {
+    const { live } = this.#connection;
+    if (action.do === "open" && !live) this.#become("connecting");
+    else if (action.do === "live") {
       this.#since = monotonic();
       this.#first = true;
       this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
       this.#become("live");
     } else if (action.do === "ended") {
       this.#emitter.emit("stream", { opened: false, end: action.end });
-      if (connection.live) return;
-      this.#retryAt = monotonic() + (action.wait ?? 0);
-      this.#become(action.end.isError ? "waiting" : "connecting");
+      if (live) return;
+      if (action.end.isError) this.#wait();
+      else this.#become("connecting");
     } else if (action.do === "received") this.#received(action.item);
   }
 

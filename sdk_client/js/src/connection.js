@@ -10,7 +10,8 @@ import { End, LIVED, Reconnect, uniform } from "./reconnect.js";
 const HEARTBEATS_MISSED = 3;
 const OVERDUE = 5; // seconds beyond its announced lifetime after which a stream is given up
 const WORTH_REPLACING = 3; // seconds that a stream must have left to be overlapped
-const MARGIN = 2; // seconds before its end, at most, until which the next stream is to be opened
+const MARGIN = 1; // seconds before its end, at most, until which the next stream is to be opened
+const AGE_TICK = 1; // Age is whole seconds
 const WAKE_INTERVAL = 10; // seconds: a network that comes and goes wakes a client no more often
 
 class Stream {
@@ -46,8 +47,8 @@ class Stream {
   /** Rule 6. Not while an edge still adds clients to this stream: it would hand out the same one again. */
   replaceAt(random) {
     if (this.#left < WORTH_REPLACING) return Infinity;
-    const latest = this.#left - Math.min(MARGIN, this.#left / 10);
-    const joined = this.#joined + 1; // Age is whole seconds
+    const latest = this.#left - AGE_TICK - Math.min(MARGIN, this.#left / 10);
+    const joined = this.#joined + AGE_TICK;
     return this.opened + uniform(random, Math.max(LIVED, Math.min(joined, latest)), latest);
   }
 }
@@ -91,6 +92,11 @@ export class Connection {
 
   get deadline() {
     return Math.min(this.#live?.deadline ?? Infinity, this.#opening?.deadline ?? Infinity, this.#openAt);
+  }
+
+  /** When the next stream is opened, Infinity where that is not known. */
+  get openAt() {
+    return this.#openAt;
   }
 
   start(now) {

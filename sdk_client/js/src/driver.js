@@ -46,9 +46,9 @@ export class Driver {
     for (const action of actions) {
       if (this.#stopped) return; // by somebody who was told
       if (action.do === "open") this.#begin(action);
-      else if (action.do === "close") this.#leave(action.stream);
-      else if (action.do === "fetch") this.#fetch(action.version);
-      else this.#tell(action);
+      if (action.do === "close") this.#leave(action.stream);
+      if (action.do === "fetch") this.#fetch(action.version);
+      this.#tell(action);
     }
     this.#plan();
   }

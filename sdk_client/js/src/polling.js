@@ -4,38 +4,51 @@ import { uniform } from "./reconnect.js";
 
 const FAILURES = 3; // streams that failed in a row before polling begins
 
-/** Plans polls `interval` seconds apart, Infinity for none; `due` is Infinity while there is no need. */
+/**
+ * Plans polls `interval` seconds apart, Infinity for none; `due` is Infinity while there is no need. A stream that goes
+ * live and dies again does not move the next poll, neither nearer nor further.
+ */
 export class Polling {
-  due = Infinity;
+  on = false;
   #random;
   #interval;
+  #next = -Infinity;
 
   constructor(random, interval) {
     this.#random = random;
     this.#interval = interval;
   }
 
-  get on() {
-    return this.due < Infinity;
+  /** When to poll next. */
+  get due() {
+    return this.on ? this.#next : Infinity;
   }
 
   /** Take that there is no stream and that `failures` tries in a row brought none. */
   failed(failures, now) {
+    if (failures < FAILURES || this.#interval === Infinity || this.on) return;
+    this.on = true;
     // At random: a fleet that loses its streams together would otherwise ask together too.
-    if (failures >= FAILURES && !this.on) this.due = now + uniform(this.#random, 0, this.#interval);
+    if (this.#next <= now) this.#next = now + uniform(this.#random, 0, this.#interval);
+  }
+
+  /** Begin with a poll in an interval, for there are to be no streams. */
+  start(now) {
+    this.on = true;
+    this.polled(now);
   }
 
   /** A stream is live. */
   stop() {
-    this.due = Infinity;
+    this.on = false;
   }
 
   polled(now) {
-    this.due = now + this.#interval * uniform(this.#random, 0.9, 1.1);
+    this.#next = now + this.#interval * uniform(this.#random, 0.9, 1.1);
   }
 
   /** Bring the next poll forward: the machine slept or its network changed. */
   hasten(now) {
-    if (this.on) this.due = Math.min(this.due, now + uniform(this.#random, 0, 1));
+    if (this.on) this.#next = Math.min(this.#next, now + uniform(this.#random, 0, 1));
   }
 }

@@ -14,11 +14,12 @@ const REPLAY = 0.3; // seconds: what arrives this soon after a stream went live 
 export class FlagStream {
   version = 0; // the newest announced, in microseconds since the epoch
   state = "connecting"; // connecting, live, waiting (for `retryIn`), paused, closed
-  #retryAt = 0;
+  #retryAt = 0; // seconds, of the monotonic clock
   #emitter = new Emitter();
   #options;
   #member;
   #driver = null;
+  #connection = null;
   #since = 0;
   #first = true;
 
@@ -30,7 +31,7 @@ export class FlagStream {
     const part = {
       run: () => this.#run(),
       halt: (paused) => this.#halt(paused),
-      woke: () => this.#driver?.woke(),
+      woke: () => this.#woke(),
       state: () => ({ kind: "state", state: this.state, retryIn: this.retryIn, version: this.version }),
       hear: (message) => this.#hear(message),
     };
@@ -45,7 +46,8 @@ export class FlagStream {
 
   /** Seconds until the next stream is opened, while the state is "waiting". */
   get retryIn() {
-    return this.state === "waiting" ? Math.max(0, this.#retryAt - monotonic()) : 0;
+    const left = this.state === "waiting" ? this.#retryAt - monotonic() : 0;
+    return Number.isFinite(left) ? Math.max(0, left) : 0;
   }
 
   /** "version": {version, updatedAt, replay}; "state": the state; "stream": {opened} or {ended}. Returns what ends it. */
@@ -67,8 +69,8 @@ export class FlagStream {
   #run() {
     const { url, heartbeat, random, backoff, fetch, EventSource } = this.#options;
     const { open, patience } = opener(url, heartbeat, { fetch, EventSource });
-    const connection = new Connection({ heartbeat: patience, random, backoff });
-    this.#driver = new Driver(connection, { open, tell: (action) => this.#took(action, connection) });
+    this.#connection = new Connection({ heartbeat: patience, random, backoff });
+    this.#driver = new Driver(this.#connection, { open, tell: (action) => this.#took(action) });
     this.#become("connecting");
     this.#driver.start("start");
   }
@@ -79,17 +81,29 @@ export class FlagStream {
     if (paused) this.#become("paused");
   }
 
-  #took(action, connection) {
-    if (action.do === "live") {
+  #woke() {
+    this.#driver.woke();
+    if (this.state === "waiting") this.#wait();
+  }
+
+  #wait() {
+    this.#retryAt = this.#connection.openAt;
+    this.#become("waiting");
+  }
+
+  #took(action) {
+    const { live } = this.#connection;
+    if (action.do === "open" && !live) this.#become("connecting");
+    else if (action.do === "live") {
       this.#since = monotonic();
       this.#first = true;
       this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
       this.#become("live");
     } else if (action.do === "ended") {
       this.#emitter.emit("stream", { opened: false, end: action.end });
-      if (connection.live) return;
-      this.#retryAt = monotonic() + (action.wait ?? 0);
-      this.#become(action.end.isError ? "waiting" : "connecting");
+      if (live) return;
+      if (action.end.isError) this.#wait();
+      else this.#become("connecting");
     } else if (action.do === "received") this.#received(action.item);
   }
 

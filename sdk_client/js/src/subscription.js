@@ -45,7 +45,7 @@ export class Subscription {
 
   /** Begin with the first fetch. */
   start(now) {
-    if (this.#polls) this.polling.polled(now);
+    if (this.#polls) this.polling.start(now);
     return this.#then([], now);
   }
 
@@ -145,7 +145,7 @@ export class Subscription {
     if (!this.refetch.loaded) return "starting";
     if (this.#inDoubtSince === null) return "current";
     if (this.#polls || now >= this.#inDoubtSince + this.#grace) {
-      const polls = (this.#polls || this.polling.on) && this.refetch.isMet && !this.refetch.failures;
+      const polls = this.polling.on && this.refetch.isMet && !this.refetch.failures;
       return polls ? "polling" : "stale";
     }
     return this.status === "starting" ? "current" : this.status;

@@ -1,5 +1,5 @@
-// Which environments are listened to. Browsers allow six connections to a host over HTTP/1.1, and this page needs one
-// for its rotation: so four at most, first those that were asked for, then those in view.
+// Which environments are listened to. Browsers allow six connections to a host over HTTP/1.1, and streams need some
+// for their rotation: so four at most, first those that were asked for, then those in view.
 
 import { now } from "./clock.js";
 import { Stream } from "./stream.js";
@@ -23,8 +23,7 @@ export class Listening {
     this.#environments = environments;
     this.#onState = onState;
     for (const { key, head } of environments.values()) {
-      const url = `${streamUrl}/sse/environments/${encodeURIComponent(key)}/stream`;
-      const stream = new Stream(url, { onEvent: (event) => onEvent(key, event), onState: () => this.#show(key) });
+      const stream = new Stream(streamUrl, key, { onEvent: (event) => onEvent(key, event), onState: () => this.#show(key) });
       this.#streams.set(key, stream);
       const button = head.querySelector("[data-live-state]");
       button.addEventListener("click", () => this.#ask(key));
@@ -44,7 +43,6 @@ export class Listening {
       this.#show(key);
     }
     document.addEventListener("visibilitychange", () => this.#visible(!document.hidden));
-    window.addEventListener("online", () => this.#retry());
     setInterval(() => this.#tick(), 1000);
     this.#arrange();
   }
@@ -87,10 +85,6 @@ export class Listening {
         this.#arrange();
       }, HIDDEN_FOR);
     }
-  }
-
-  #retry() {
-    for (const stream of this.#streams.values()) if (stream.state === "waiting") stream.open();
   }
 
   #tick() {
