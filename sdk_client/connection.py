@@ -95,7 +95,7 @@ class Connection:
         heartbeat: float = 15.0,
         open_timeout: float = 10.0,
         backoff: Backoff | None = None,
-        decoder: Callable[[], Decoder] = Decoder,
+        decoder: Callable[..., Decoder] = Decoder,
         last_event_id: str = "",
     ) -> None:
         self._random = random
@@ -145,7 +145,9 @@ class Connection:
         if end is not None:
             return [Close(stream), self._failed(stream, end, now)]
         before = self._live
-        self._live = Stream(stream, headers, now=now, heartbeat=self._heartbeat, decoder=self._decoder())
+        last_event_id = self._last_event_id if before is None else before.last_event_id
+        decoder = self._decoder(last_event_id=last_event_id)
+        self._live = Stream(stream, headers, now=now, heartbeat=self._heartbeat, decoder=decoder)
         self._open_at = self._live.replace_at(self._random)
         actions: list[Action] = [Live(stream, now - opening.since)]
         if before is not None:
@@ -232,7 +234,7 @@ class Connection:
     def _over(self, live: Stream, end: End, now: float) -> Ended:
         """Plan what follows the live stream, unless that is on its way already."""
         self._live = None
-        self._last_event_id = live.last_event_id or self._last_event_id
+        self._last_event_id = live.last_event_id
         at = max(now + self._reconnect.after(end), self._not_before)
         if self._opening is not None:
             return Ended(live.number, end, None, self._reconnect.failures)

@@ -8,6 +8,7 @@ later stream, and not before `PATIENCE` is over.
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Final, Protocol
 
@@ -57,6 +58,7 @@ class Refetch:
         self._asked: int | None = None
         self._last_begin = now
         self._older = 0
+        self._forbidden = -math.inf
         self.loaded = False
         self.wanted = 0
         self.held = 0
@@ -74,10 +76,13 @@ class Refetch:
         return self._asked is not None
 
     def connected(self, now: float) -> None:
-        """Take that a stream went live: the server is there, so a fetch that waits out a failure may come sooner."""
+        """Take that a stream went live: the server is there, so a fetch that waits out a failure may come sooner.
+
+        Not sooner than the server has asked for, though.
+        """
         self._settled = now + SETTLE
         if self.due is not None and self.failures:
-            self.due = min(self.due, self._soon(now))
+            self.due = min(self.due, max(self._soon(now), self._forbidden))
 
     def poll(self, now: float) -> None:
         """Ask for a fetch although nothing was announced, unless there is one already or a failure is waited out."""
@@ -133,6 +138,7 @@ class Refetch:
 
     def _fail(self, now: float, retry_after: float) -> None:
         self.failures += 1
+        self._forbidden = now + retry_after
         self.due = now + self._backoff.delay(self.failures, self._random, floor=retry_after)
 
     def _take_up(self, version: int, now: float) -> None:

@@ -85,6 +85,10 @@ class Stream:
         return self._opened + random.uniform(max(LIVED, min(joined, latest)), latest)
 
     def receive(self, data: bytes, now: float) -> Iterator[Item]:
-        """Yield what the bytes complete; raises StreamLimitError."""
-        self._heard = now
-        yield from self._decoder.feed(data)
+        """Yield what the bytes complete; raises StreamLimitError.
+
+        Only what says something is a sign of life: bytes that never become a comment or an event may come for ever.
+        """
+        for item in self._decoder.feed(data):
+            self._heard = now
+            yield item

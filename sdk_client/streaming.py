@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
@@ -23,6 +24,8 @@ _HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 # No read timeout: the machine's deadline is the watchdog, and knows more than a fixed time between bytes. Connecting
 # has one below that deadline, because httpcore leaks the socket of a TLS handshake that is cancelled.
 _TIMEOUT: Final = httpx.Timeout(None, connect=5.0)
+
+_SENDABLE_ID: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]{0,510}[^\x00-\x20\x7f])?")
 
 CLOCK_TICK: Final = 0.001
 """Seconds by which a timer may fire early; without it the machine would answer "not yet", again and again."""
@@ -130,7 +133,9 @@ class Driver(Generic[Action]):
             task.cancel()
 
     async def _stream(self, stream: int, last_event_id: str) -> None:
-        headers = self._headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        sendable = _SENDABLE_ID.fullmatch(last_event_id) is not None
+        sent = {"Last-Event-ID": last_event_id} if sendable else {}
+        headers = httpx.Headers(self._headers | sent, encoding="utf-8")  # httpx takes no text but ASCII by itself
         try:
             async with self._http.stream(
                 "GET", self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True

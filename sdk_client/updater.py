@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 import httpx
 
@@ -25,6 +26,9 @@ from sdk_client.subscription import Fetch as FetchAction
 from sdk_client.wakefulness import watch
 
 __all__ = ["Counts", "Target", "Updater"]
+
+LASTING: Final = 60.0
+"""Seconds that a stream has to last before the log tells of the end of a trouble, and may tell of another."""
 
 _log = logging.getLogger("sdk_client")
 
@@ -86,6 +90,7 @@ class Updater:
         self._at_hand = at_hand
         self._etag = etag
         self._troubled = False
+        self._proof: asyncio.TimerHandle | None = None
         self._loaded: Loaded | None = None
         self._unwatch: Unsubscribe | None = None
         self.subscription = Subscription(
@@ -118,6 +123,7 @@ class Updater:
         finally:
             sleepless()
             self._watch_network(None)
+            self._doubt_it()
 
     def _woke(self) -> None:
         self._driver.do(self.subscription.woke(self._clock()))
@@ -208,15 +214,26 @@ class Updater:
             self.answered.set()
 
     def _report_live(self) -> None:
-        if self._troubled:
-            self._troubled = False
-            _log.info("the flag stream is back")
+        """Tell of the end of a trouble once a stream has lasted: one that dies at once, again and again, is none."""
+        if self._troubled and self._proof is None:
+            self._proof = asyncio.get_running_loop().call_later(LASTING, self._report_back)
+
+    def _report_back(self) -> None:
+        self._proof = None
+        self._troubled = False
+        _log.info("the flag stream is back")
+
+    def _doubt_it(self) -> None:
+        if self._proof is not None:
+            self._proof.cancel()
+            self._proof = None
 
     def _report_end(self, ended: Ended) -> None:
-        if ended.end.is_error:
-            self.counts.stream_errors += 1
-        if ended.end.is_error and not self._troubled and not self.subscription.connection.live:  # once, not once a try
+        if not ended.end.is_error or self.subscription.connection.live:
+            _log.debug("a stream is over (%s), next one in %s s", ended.end.reason, ended.wait)
+        elif not self._troubled:  # once, not once a try
             self._troubled = True
             _log.warning("the flag stream is down (%s); flags stay as they are, trying again", ended.end.reason)
         else:
-            _log.debug("a stream is over (%s), next one in %s s", ended.end.reason, ended.wait)
+            self._doubt_it()
+        self.counts.stream_errors += ended.end.is_error

@@ -146,12 +146,21 @@ async def test_streams_are_rotated_without_a_moment_in_which_there_is_none(caplo
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+async def empty(peer: Peer) -> None:
+    await peer.head()
+    await peer.end()
+
+
 @pytest.mark.asyncio
-async def test_one_line_when_the_streams_go_and_one_when_they_are_back(caplog: pytest.LogCaptureFixture) -> None:
+async def test_one_line_when_the_streams_go_and_one_when_they_are_back_for_good(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdk_client.updater.LASTING", 0.5)
     caplog.set_level(logging.INFO, "sdk_client")
-    faults: list[Any] = [cuts, answers(500), answers(404), cuts, follow]
+    faults: list[Any] = [cuts, answers(500), empty, answers(404), empty, cuts, follow]
     async with ScriptedServer(faults) as server, client_of(server) as client:
         await until(lambda: client.connected)
+        await until(lambda: "is back" in caplog.text)
     lines = [record.getMessage() for record in caplog.records if "stream" in record.getMessage()]
     assert len(lines) == 2
     assert lines[0].startswith("the flag stream is down (")

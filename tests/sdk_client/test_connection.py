@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 import pytest
@@ -164,7 +165,7 @@ def test_an_id_is_told_when_the_stream_is_opened_again_and_only_where_the_server
 
 
 def test_limits_are_those_of_the_decoder_it_is_given() -> None:
-    connection = Connection(random=Random(1), decoder=lambda: Decoder(max_line=10))
+    connection = Connection(random=Random(1), decoder=partial(Decoder, max_line=10))
     connection.start(0.0)
     connection.opened(1, 200, HEAD, 0.0)
     assert end_of(connection.received(1, b"data: 12345678\n", 0.0)).end.kind is EndKind.LIMIT

@@ -160,26 +160,8 @@ STREAMS: dict[str, Script] = {
 }
 
 
-# These are live for a moment each time, which the log takes for the end of the trouble: a warning every try.
-FLAPPING = {
-    "empty 200",
-    "instant end",
-    "lines of another format",
-    "random bytes",
-    "wrongly compressed",
-    "broken chunks",
-    "a line without end",
-    "an event without end",
-    "silence",
-}
-ONCE = [
-    pytest.param(name, marks=pytest.mark.xfail(reason="one warning a try") if name in FLAPPING else ())
-    for name in STREAMS
-]
-
-
 @pytest.mark.asyncio
-@pytest.mark.parametrize("fault", ONCE)
+@pytest.mark.parametrize("fault", STREAMS)
 async def test_a_bad_stream_is_asked_for_seldom_told_once_and_left_when_it_is_good(
     fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -144,7 +144,7 @@ def test_a_stream_that_opens_brings_a_waiting_fetch_forward() -> None:
     refetch.announce(V2, 100.0)
     for _ in range(20):
         refetch.begin(100.0)
-        refetch.failed(100.0, retry_after=5.0)
+        refetch.failed(100.0)
     refetch.connected(101.0)
     assert refetch.due == 101.05
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -66,12 +67,11 @@ class Followed:
         self._params = params
         self._http = http
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._decoder = Decoder(last_event_id=params.last_event_id)
         self._connection = Connection(
             random=Random(),
             heartbeat=heartbeat,
             backoff=backoff,
-            decoder=self._next_decoder,
+            decoder=partial(Decoder, max_line=LIMIT, max_event=LIMIT),
             last_event_id=params.last_event_id,
         )
         self._driver: Driver[Action] | None = None
@@ -93,11 +93,6 @@ class Followed:
             stream, self._live = self._live, 0
             actions = self._connection.failed(stream, "restarted", asyncio.get_running_loop().time())
             self._driver.do([Close(stream), *(action for action in actions if not isinstance(action, Ended))])
-
-    def _next_decoder(self) -> Decoder:
-        """Begin a stream with the id of the one before, as the standard has it."""
-        self._decoder = Decoder(max_line=LIMIT, max_event=LIMIT, last_event_id=self._decoder.last_event_id)
-        return self._decoder
 
     def _on_action(self, action: Action) -> None:
         match action:

@@ -12,9 +12,6 @@ from tests.sdk_client.contract.harness import Answer, Harness, Script
 
 EVENT = b"data: data\n\n"
 
-# Each of these ends the client or keeps it out for good; run=False because the service reports its death at its end.
-NOT_YET = pytest.mark.xfail(run=False, reason="the shell sends Last-Event-ID as it came, and keeps one taken back")
-
 
 def answers(status: int, content_type: str = "text/event-stream", **headers: str) -> Script:
     async def script(answer: Answer) -> None:
@@ -78,7 +75,6 @@ async def test_the_request_accepts_event_streams_and_nothing_else(harness: Harne
     assert (await endpoint.connection()).request.headers["accept"] == "text/event-stream"
 
 
-@NOT_YET
 @pytest.mark.asyncio
 async def test_an_id_in_any_script_comes_back_and_is_kept_over_connections(harness: Harness) -> None:
     """format-field-id, format-field-id-2."""
@@ -95,7 +91,6 @@ async def test_an_id_in_any_script_comes_back_and_is_kept_over_connections(harne
         assert await client.event_after_an_error_or_none() == {"type": "message", "data": "…", "id": "…"}
 
 
-@NOT_YET
 @pytest.mark.asyncio
 @pytest.mark.parametrize("bad", ["a\x0bb", "a\x07b", "x" * 60_000], ids=["white space", "bell", "long"])
 async def test_an_id_that_no_server_would_take_back_does_not_keep_the_client_out(harness: Harness, bad: str) -> None:
@@ -124,7 +119,6 @@ async def test_a_stream_that_ended_is_opened_again(harness: Harness) -> None:
     assert (await client.event_after_an_error_or_none())["data"] == "data"
 
 
-@NOT_YET
 @pytest.mark.asyncio
 async def test_an_id_taken_back_on_a_later_stream_is_sent_no_more(harness: Harness) -> None:
     endpoint = harness.endpoint()
