@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+pytest.importorskip("openfeature", reason="the extra flagstream[openfeature] is not installed")
+
+from openfeature import api
+from openfeature.client import OpenFeatureClient
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import EventDetails, ProviderEvent
+from openfeature.exception import ErrorCode, OpenFeatureError
+from openfeature.flag_evaluation import Reason
+from openfeature.provider import ProviderStatus
+
+from sdk_client import Backoff, FlagClient
+from sdk_client.openfeature import FlagstreamProvider
+from sdk_client.openfeature.announcer import Announcer, State
+from sdk_client.openfeature.watch import READY
+from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, ScriptedServer, answers, cuts
+
+QUICK = Backoff(base=0.02, cap=0.1, least=0.0)
+CHANGED = ProviderEvent.PROVIDER_CONFIGURATION_CHANGED
+USER = EvaluationContext("user-1", {"plan": "paid"})
+
+Event = tuple[ProviderEvent, EventDetails]
+
+register = getattr(api, "set_provider_and_wait", api.set_provider)  # up to 0.9, set_provider waits
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _no_providers_are_left() -> AsyncIterator[None]:
+    yield
+    await asyncio.to_thread(api.clear_providers)
+
+
+@pytest.fixture(autouse=True)
+def _a_gap_is_a_status_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdk_client.subscription.GRACE", 0.1)
+
+
+def provider_of(server: ScriptedServer, **settings: Any) -> FlagstreamProvider:
+    return FlagstreamProvider(**{"environment_key": KEY, "api_url": server.url, "backoff": QUICK, **settings})
+
+
+def client_of(server: ScriptedServer, **settings: Any) -> FlagClient:
+    return FlagClient(**{"environment_key": KEY, "api_url": server.url, "backoff": QUICK, **settings})
+
+
+class Heard:
+    """Every event of a domain, by a handler of its client, and of everybody, by a handler of the API."""
+
+    def __init__(self, domain: str) -> None:
+        self.client: OpenFeatureClient = api.get_client(domain)
+        self.by_client: list[Event] = []
+        self.by_api: list[Event] = []
+        for event in ProviderEvent:
+            self.client.add_handler(event, partial(self._hear, self.by_client, event))
+            api.add_handler(event, partial(self._hear, self.by_api, event))
+
+    def _hear(self, heard: list[Event], event: ProviderEvent, details: EventDetails) -> None:
+        if details.provider_name == "Flagstream":  # the provider before ours was ready at once
+            heard.append((event, details))
+
+    async def take(self, event: ProviderEvent) -> EventDetails:
+        """Wait until both have heard of an event, and forget it."""
+        found = [await self._take(event, heard) for heard in (self.by_client, self.by_api)]
+        assert found[0] == found[1]
+        return found[0]
+
+    async def _take(self, event: ProviderEvent, heard: list[Event]) -> EventDetails:
+        await until(lambda: any(each == event for each, _ in heard))
+        index = next(index for index, (each, _) in enumerate(heard) if each == event)
+        return heard.pop(index)[1]
+
+    def stands(self, status: ProviderStatus) -> bool:
+        return self.client.get_provider_status() is status
+
+
+async def started(provider: FlagstreamProvider, domain: str) -> Heard:
+    """Register a provider and wait for it to be ready, with its events heard from the beginning."""
+    heard = Heard(domain)
+    await asyncio.to_thread(register, provider, domain)
+    await heard.take(ProviderEvent.PROVIDER_READY)
+    return heard
+
+
+@pytest.mark.asyncio
+async def test_a_provider_is_ready_when_its_flags_are_there() -> None:
+    async with ScriptedServer() as server:
+        heard = await started(provider_of(server), "ready")
+        assert heard.stands(ProviderStatus.READY)
+        details = heard.client.get_string_details("banner", "")
+        assert (details.value, details.reason) == ("a", Reason.STATIC)
+        assert details.flag_metadata == {"enabled": True, "version": V1, "source": "server"}
+
+
+@pytest.mark.asyncio
+async def test_a_change_is_told_by_name_and_has_been_applied_when_it_is() -> None:
+    async with ScriptedServer() as server:
+        heard = await started(provider_of(server), "change")
+        await until(lambda: len(server.streams) == 1)
+        server.announce(V2, banner="b", new=1)
+        details = await heard.take(CHANGED)
+        assert details.flags_changed == ["banner", "new"]
+        assert details.metadata == {"version": V2}
+        assert str(V2) in (details.message or "")
+        assert heard.client.get_string_value("banner", "") == "b"
+        server.announce(V3)  # a segment, perhaps: no flag of everybody's is another one
+        details = await heard.take(CHANGED)
+        assert details.flags_changed is None
+        assert not heard.by_client
+        assert heard.stands(ProviderStatus.READY)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.asyncio
+async def test_a_server_that_dies_makes_the_provider_stale_and_its_return_ready(kind: str) -> None:
+    async with ScriptedServer() as server, client_of(server, poll_interval=0.2) as client:
+        provider = provider_of(server, poll_interval=0.2) if kind == "sync" else FlagstreamProvider(client)
+        heard = await started(provider, "outage")
+        await until(lambda: len(server.streams) == (2 if kind == "sync" else 1))
+        await server.close()
+        details = await heard.take(ProviderEvent.PROVIDER_STALE)
+        assert "stay as they are" in (details.message or "")
+        assert heard.stands(ProviderStatus.STALE)
+        kept = heard.client.get_string_details("banner", "")
+        assert (kept.value, kept.reason) == ("a", Reason.STALE)
+        server.version, server.features = V2, {"banner": (True, "b")}
+        await server.listen()
+        await heard.take(ProviderEvent.PROVIDER_READY)
+        await heard.take(CHANGED)
+        assert heard.stands(ProviderStatus.READY)
+        assert heard.client.get_string_details("banner", "").reason == Reason.STATIC
+
+
+@pytest.mark.asyncio
+async def test_a_refused_key_is_fatal_until_it_is_accepted() -> None:
+    async with ScriptedServer(document_scripts=[answers(401)] * 10_000) as server:
+        heard = Heard("refused")
+        try:
+            await asyncio.to_thread(register, provider_of(server), "refused")
+        except OpenFeatureError as error:  # since 0.10
+            assert error.error_code is ErrorCode.PROVIDER_FATAL  # noqa: PT017 - older ones raise nothing
+        details = await heard.take(ProviderEvent.PROVIDER_ERROR)
+        assert details.error_code is ErrorCode.PROVIDER_FATAL
+        assert heard.stands(ProviderStatus.FATAL)
+        answer = heard.client.get_boolean_details("banner", False)
+        assert (answer.value, answer.error_code) == (False, ErrorCode.PROVIDER_FATAL)
+        server.document_scripts.clear()
+        await heard.take(ProviderEvent.PROVIDER_READY)
+        assert heard.client.get_string_value("banner", "") == "a"
+
+
+@pytest.mark.asyncio
+async def test_a_key_refused_later_is_an_error_that_takes_no_flags_away() -> None:
+    async with ScriptedServer() as server:
+        heard = await started(provider_of(server), "revoked")
+        await until(lambda: len(server.streams) == 1)
+        server.document_scripts.extend([answers(403)] * 10_000)
+        server.announce(V2, banner="b")
+        details = await heard.take(ProviderEvent.PROVIDER_ERROR)
+        assert details.error_code is ErrorCode.GENERAL
+        assert heard.stands(ProviderStatus.ERROR)
+        assert "refused" in (details.message or "")
+        assert heard.client.get_string_value("banner", "") == "a"
+        server.document_scripts.clear()
+        await heard.take(ProviderEvent.PROVIDER_READY)
+        await heard.take(CHANGED)
+        assert heard.client.get_string_value("banner", "") == "b"
+
+
+@pytest.mark.asyncio
+async def test_no_flags_in_time_is_an_error_and_defaults_until_they_come() -> None:
+    async with ScriptedServer([cuts], document_scripts=[answers(500)] * 10_000) as server:
+        heard = Heard("late")
+        try:
+            await asyncio.to_thread(register, provider_of(server, ready_timeout=0.1), "late")
+        except OpenFeatureError as error:  # since 0.10
+            assert error.error_code is ErrorCode.PROVIDER_NOT_READY  # noqa: PT017 - older ones raise nothing
+        details = await heard.take(ProviderEvent.PROVIDER_ERROR)
+        assert details.error_code is ErrorCode.PROVIDER_NOT_READY
+        assert heard.stands(ProviderStatus.ERROR)
+        answer = heard.client.get_string_details("banner", "default")
+        assert (answer.value, answer.error_code) == ("default", ErrorCode.PROVIDER_NOT_READY)
+        server.document_scripts.clear()
+        server.scripts.clear()
+        await heard.take(ProviderEvent.PROVIDER_READY)
+        assert heard.client.get_string_value("banner", "") == "a"
+
+
+@pytest.mark.asyncio
+async def test_flags_brought_along_make_it_ready_and_then_stale_until_the_server_answers() -> None:
+    async with ScriptedServer([cuts], document_scripts=[answers(500)] * 10_000) as server:
+        heard = await started(provider_of(server, bootstrap={"banner": "z"}), "bootstrap")
+        await heard.take(ProviderEvent.PROVIDER_STALE)
+        assert heard.stands(ProviderStatus.STALE)
+        answer = heard.client.get_string_details("banner", "")
+        assert (answer.value, answer.reason) == ("z", Reason.STALE)
+        server.document_scripts.clear()
+        server.scripts.clear()
+        await heard.take(ProviderEvent.PROVIDER_READY)
+        assert (await heard.take(CHANGED)).flags_changed == ["banner"]
+        assert heard.client.get_string_details("banner", "").reason == Reason.STATIC
+
+
+@pytest.mark.asyncio
+async def test_two_domains_are_two_environments() -> None:
+    async with ScriptedServer() as one, ScriptedServer(features={"banner": (True, "other")}) as two:
+        first = await started(provider_of(one), "one")
+        second = Heard("two")
+        await asyncio.to_thread(register, provider_of(two), "two")
+        await second._take(ProviderEvent.PROVIDER_READY, second.by_client)
+        assert first.client.get_string_value("banner", "") == "a"
+        assert second.client.get_string_value("banner", "") == "other"
+        await until(lambda: len(two.streams) == 1)
+        two.announce(V2, banner="more")
+        await second._take(CHANGED, second.by_client)
+        assert not first.by_client
+        await until(lambda: any(event is CHANGED for event, _ in first.by_api), 20)
+
+
+def threads() -> set[threading.Thread]:
+    """Threads that a provider may have begun; the SDK's own and the event loop's stay for others."""
+    return {each for each in threading.enumerate() if not each.name.startswith(("openfeature-event", "asyncio_"))}
+
+
+@pytest.mark.asyncio
+async def test_a_provider_that_is_replaced_leaves_neither_thread_nor_stream() -> None:
+    async with ScriptedServer() as old, ScriptedServer(features={"banner": (True, "new")}) as new:
+        before = threads()
+        heard = await started(provider_of(old), "replaced")
+        await until(lambda: len(old.streams) == 1)
+        await asyncio.to_thread(register, provider_of(new), "replaced")
+        assert heard.client.get_string_value("banner", "") == "new"
+        await until(lambda: not old._peers)
+        await asyncio.to_thread(api.clear_providers)
+        await until(lambda: not new._peers and threads() <= before)
+
+
+@pytest.mark.asyncio
+async def test_a_shutdown_may_come_twice_and_be_taken_back() -> None:
+    async with ScriptedServer() as server:
+        provider = provider_of(server)
+        heard = await started(provider, "again")
+        await asyncio.to_thread(provider.shutdown)
+        await asyncio.to_thread(provider.shutdown)
+        answer = heard.client.get_string_details("banner", "default")
+        assert (answer.value, answer.error_code) == ("default", ErrorCode.PROVIDER_NOT_READY)
+        await asyncio.to_thread(api.clear_providers)
+        heard = await started(provider, "again")
+        await until(lambda: len(server._peers) > 0)
+        server.announce(V2, banner="b")
+        await heard.take(CHANGED)
+        assert heard.client.get_string_value("banner", "") == "b"
+
+
+@pytest.mark.asyncio
+async def test_a_shutdown_ends_an_initialisation_that_waits() -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.hold()
+
+    async with ScriptedServer([silent], document_scripts=[silent]) as server:
+        before = threads()
+        provider = provider_of(server, ready_timeout=60.0)
+        waiting = asyncio.create_task(asyncio.to_thread(register, provider, "waiting"))
+        await until(lambda: len(server.documents) == 1)
+        await asyncio.to_thread(provider.shutdown)
+        result = (await asyncio.gather(waiting, return_exceptions=True))[0]
+        assert result is None or isinstance(result, OpenFeatureError)  # raised since 0.10
+        await until(lambda: not server._peers and threads() <= before)
+        provider.attach(lambda *_: None)
+        provider.shutdown()
+        with pytest.raises(OpenFeatureError, match="shut down before"):
+            provider.initialize(EvaluationContext())
+
+
+@pytest.mark.asyncio
+async def test_a_handler_that_takes_its_time_holds_up_no_flags() -> None:
+    release = threading.Event()
+
+    def wait(_: EventDetails) -> None:
+        release.wait(30)
+
+    async with ScriptedServer() as server:
+        heard = await started(provider_of(server), "slow")
+        await until(lambda: len(server.streams) == 1)
+        heard.client.add_handler(CHANGED, wait)
+        try:
+            for step in range(1, 4):
+                server.announce(V1 + step, banner=f"b{step}")
+                await until(lambda step=step: heard.client.get_string_value("banner", "") == f"b{step}")  # type: ignore[misc]
+        finally:
+            release.set()
+        await heard.take(CHANGED)
+
+
+@pytest.mark.asyncio
+async def test_an_async_client_is_used_from_its_own_loop_from_threads_and_from_other_loops() -> None:
+    async with IdentityServer() as server, client_of(server) as client:
+        heard = Heard("async")
+        api.set_provider(FlagstreamProvider(client), "async")
+        await heard.take(ProviderEvent.PROVIDER_READY)
+        assert heard.client.get_string_value("banner", "") == "a"
+        answer = heard.client.get_string_details("banner", "default", USER)
+        assert (answer.value, answer.error_code) == ("default", ErrorCode.GENERAL)
+        assert "_async" in (answer.error_message or "")
+        here = await heard.client.get_string_details_async("banner", "", USER)
+        ask = lambda: asyncio.run(heard.client.get_string_details_async("banner", "", USER))  # noqa: E731
+        elsewhere = await asyncio.to_thread(ask)
+        in_thread = await asyncio.to_thread(heard.client.get_string_details, "banner", "", USER)
+        for answer in (here, elsewhere, in_thread):
+            assert (answer.value, answer.reason) == ("for user-1", Reason.TARGETING_MATCH)
+        assert heard.client.get_string_value("banner", "", USER) == "for user-1", "what is remembered needs no wait"
+    await heard.take(ProviderEvent.PROVIDER_ERROR)
+    assert heard.client.get_string_details("banner", "").reason == Reason.STALE, "a closed client keeps its flags"
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_is_not_ready_is_not_waited_for_on_its_own_loop() -> None:
+    async with (
+        ScriptedServer([cuts], document_scripts=[answers(500)] * 10_000) as server,
+        client_of(server, require_ready=False) as client,
+    ):
+        heard = Heard("own loop")
+        try:
+            register(FlagstreamProvider(client), "own loop")
+        except OpenFeatureError as error:  # since 0.10
+            assert "to_thread" in (error.error_message or "")  # noqa: PT017 - older ones raise nothing
+        await heard.take(ProviderEvent.PROVIDER_ERROR)
+        server.document_scripts.clear()
+        await heard.take(ProviderEvent.PROVIDER_READY)
+
+
+class IdentityServer(ScriptedServer):
+    """Evaluates identities too: everybody's banner is their own, but for user-2."""
+
+    asked: list[dict[str, Any]]
+
+    async def _answer(self, head: bytes, peer: Peer) -> None:
+        if not head.startswith(b"POST /api/v1/identities/"):
+            await super()._answer(head, peer)
+            return
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        request = json.loads(await peer._reader.readexactly(length))
+        self.asked = [*getattr(self, "asked", []), request]
+        value = "a" if request["identifier"] == "user-2" else f"for {request['identifier']}"
+        flag = {"feature": {"id": 1, "name": "banner"}, "enabled": True, "feature_state_value": value}
+        body = json.dumps({"identifier": request["identifier"], "traits": [], "flags": [flag]}).encode()
+        await answers(200, body, X_Flagstream_Version=str(self.version))(peer)
+
+
+@pytest.mark.asyncio
+async def test_a_targeting_key_asks_for_that_identity_with_the_attributes_as_traits() -> None:
+    async with IdentityServer() as server:
+        heard = await started(provider_of(server), "identity")
+        sync = await asyncio.to_thread(heard.client.get_string_details, "banner", "", USER)
+        other = await heard.client.get_string_details_async("banner", "", USER)
+        for answer in (sync, other):
+            assert (answer.value, answer.reason) == ("for user-1", Reason.TARGETING_MATCH)
+        assert [request["identifier"] for request in server.asked] == ["user-1"], "once a change, not once a question"
+        assert server.asked[0]["traits"] == [{"trait_key": "plan", "trait_value": "paid"}]
+        plain = await heard.client.get_string_details_async("banner", "", EvaluationContext("user-2"))
+        assert (plain.value, plain.reason) == ("a", Reason.DEFAULT), "no rule gave it anything of its own"
+        anybody = heard.client.get_string_details("banner", "", EvaluationContext(None, {"plan": "paid"}))
+        assert (anybody.value, anybody.reason) == ("a", Reason.STATIC)
+
+
+@pytest.mark.asyncio
+async def test_identities_may_be_left_out() -> None:
+    async with IdentityServer() as server:
+        heard = await started(provider_of(server, identities="never"), "never")
+        assert heard.client.get_string_details("banner", "", USER).reason == Reason.STATIC
+        assert not hasattr(server, "asked")
+
+
+@pytest.mark.asyncio
+async def test_what_waits_to_be_told_is_bounded_and_one_bad_handler_costs_no_other_event() -> None:
+    told: list[Any] = []
+    release = threading.Event()
+
+    def emit(event: ProviderEvent, details: Any) -> None:
+        told.append((event, details.flags_changed))
+        release.wait(20)
+        raise ValueError("the handler's own fault")
+
+    announcer = Announcer(emit, lambda: True)
+    announcer.pause()
+    announcer.changed(["before"], 1)
+    announcer.resume(READY)
+    for step in range(1000):
+        announcer.changed([f"feature-{step % 3}"], step + 1)
+        announcer.state(State(ProviderEvent.PROVIDER_STALE))
+        announcer.state(READY)
+    await until(lambda: bool(told))
+    release.set()
+    await until(lambda: announcer._thread is None)
+    assert 1 <= len(told) <= 6
+    assert {name for _, names in told for name in names or ()} == {"feature-0", "feature-1", "feature-2"}
+    announcer.close()
+    announcer.changed(["after"], 2000)
+    assert announcer._thread is None
