@@ -8,17 +8,17 @@ import contextlib
 import logging
 import math
 import os
-import selectors
 import socket
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 from weakref import WeakSet
 
 from sdk_client.errors import ClientStoppedError
+from sdk_client.native import getaddrinfo, new_selector, start_thread
 
 __all__ = ["BackgroundLoop"]
 
@@ -38,7 +38,7 @@ class BackgroundLoop:
         self._ended = threading.Event()
         self._main = self._loop.create_task(main, name=name)
         self._main.add_done_callback(_report)
-        self._join = _start(self._run, name)
+        self._join = start_thread(self._run, name)
 
     @property
     def is_here(self) -> bool:
@@ -130,7 +130,7 @@ class _Loop(asyncio.SelectorEventLoop):
     """A loop that knows its descriptors, and whose helping threads never keep the interpreter from exiting."""
 
     def __init__(self) -> None:
-        self._poller = selectors.DefaultSelector()
+        self._poller = new_selector()
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._abandoned = False
         super().__init__(self._poller)
@@ -139,6 +139,9 @@ class _Loop(asyncio.SelectorEventLoop):
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         self._sockets.add(sock)  # every connection passes here, before it has a transport
         await super().sock_connect(sock, address)
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        return await self.run_in_executor(None, partial(getaddrinfo, host, port, **options))
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         if executor is not None:
@@ -154,13 +157,13 @@ class _Loop(asyncio.SelectorEventLoop):
             try:
                 result = func(*args)
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
-                outcome = _bound(future.set_exception, error)
+                outcome: Callable[[], None] = partial(future.set_exception, error)
             else:
-                outcome = _bound(future.set_result, result)
+                outcome = partial(future.set_result, result)
             with contextlib.suppress(RuntimeError):  # the loop is closed, nobody awaits
                 self.call_soon_threadsafe(settle, outcome)
 
-        threading.Thread(target=work, name="flagstream helper", daemon=True).start()
+        start_thread(work, "flagstream helper")
         return future
 
     def abandon(self) -> AbstractSet[asyncio.Task[Any]]:
@@ -182,30 +185,3 @@ class _Loop(asyncio.SelectorEventLoop):
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (fault := task.exception()) is not None:
         _log.critical("the flag client failed; flags stay as they are", exc_info=fault)
-
-
-def _bound(settle: Callable[[T], None], value: T) -> Callable[[], None]:
-    return lambda: settle(value)
-
-
-def _start(run: Callable[[], None], name: str) -> Callable[[float], object]:
-    """Start a daemon thread, a real one under gevent too; return what waits for its end, for so many seconds at most.
-
-    gevent would run the loop as a greenlet of the caller's thread, and asyncio knows one running loop for a thread: all
-    other greenlets would seem to run on it, which Django refuses to do database work on.
-    """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
-        return thread.join
-    ended = threading.Event()
-
-    def run_and_tell() -> None:
-        try:
-            run()
-        finally:
-            ended.set()
-
-    monkey.get_original("_thread", "start_new_thread")(run_and_tell, ())
-    return ended.wait

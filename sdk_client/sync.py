@@ -428,4 +428,6 @@ def _inherit(client: FlagClient, flags: Flags) -> None:
     """Begin with the flags that the process had which this one was forked from."""
     client._flags = flags  # noqa: SLF001
     client._updater._at_hand = flags.source is not Source.NONE  # noqa: SLF001
-    client._updater.subscription.refetch.held = flags.version  # noqa: SLF001
+    refetch = client._updater.subscription.refetch  # noqa: SLF001
+    refetch.held = flags.version
+    refetch.loaded = flags.source is Source.SERVER

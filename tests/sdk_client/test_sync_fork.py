@@ -168,6 +168,48 @@ def follow():
         program.end()
 
 
+def test_a_child_that_python_was_not_told_of_leaves_the_parents_connections_at_its_first_use() -> None:
+    code = """
+import ctypes
+begin()
+child = ctypes.PyDLL(None).fork()
+if child:
+    hear()
+    client.close()
+    end(child)
+until(lambda: client.value("banner") == "b")
+os._exit(0)
+"""
+    with served() as server:
+        program = Program(server, code)
+        server.await_connections(4)
+        program.tell()
+        server.await_connections(2)
+        server.announce(V2, banner="b")
+        program.end()
+
+
+def test_a_child_does_not_go_back_to_older_flags() -> None:
+    code = """
+begin()
+child = os.fork()
+if child:
+    end(child)
+say("forked")
+hear()
+until(lambda: client.connected and client.counts.fetches)
+client.wait_until_ready(20)
+say(client.value("banner"), client.version)
+"""
+    with served(version=V3, features={"banner": (True, "c")}) as server:
+        program = Program(server, code)
+        assert program.hear() == "forked"
+        server.announce(V2, banner="b")
+        program.tell()
+        assert program.hear() == f"c {V3}"
+        program.end()
+
+
 def test_a_fork_after_the_end_is_as_closed_as_its_parent() -> None:
     code = """
 begin()
