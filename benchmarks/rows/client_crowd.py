@@ -29,7 +29,7 @@ LIVES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def crowd(*, clients: int = 1000, rounds: int = 5, seconds: float = 60.0) -> Table:
+def crowd(*, clients: int = 1000, rounds: int = 5, seconds: float = 35.0) -> Table:
     """Open many FlagClients in one process: memory and CPU of each, idle and at a change for all of them."""
     lines = [
         _measured(lifetime, kind, many, rounds, seconds)

@@ -74,7 +74,7 @@ def size() -> Table:
                 "",
             ),
             _installed("pip install flagstream", str(wheel), folder / "ours"),
-            _installed("… without flagstream itself (httpx)", "httpx", folder / "httpx"),
+            _installed("pip install httpx", "httpx", folder / "httpx"),
             _installed("pip install flagsmith", "flagsmith", folder / "flagsmith"),
         ]
     return Table(
