@@ -1,10 +1,10 @@
-"""The provider itself: its life, and the ten methods by which OpenFeature asks for a flag."""
+"""The provider itself: its choices, its life, and whose flags an evaluation is about."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
@@ -17,7 +17,7 @@ from openfeature.exception import (
     TargetingKeyMissingError,
 )
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagType
-from openfeature.provider import AbstractProvider, FeatureProvider, Metadata, ProviderStatus
+from openfeature.provider import FeatureProvider, Metadata, ProviderStatus
 
 from sdk_client.client import FlagClient
 from sdk_client.errors import (
@@ -32,6 +32,7 @@ from sdk_client.openfeature.access import Access, access_to
 from sdk_client.openfeature.announcer import Announcer
 from sdk_client.openfeature.context import traits_of
 from sdk_client.openfeature.resolution import BooleanFrom, Disabled, Resolver, View
+from sdk_client.openfeature.typed import Typed
 from sdk_client.openfeature.watch import READY, Watch, failure
 from sdk_client.sync import SyncFlagClient
 
@@ -40,12 +41,11 @@ __all__ = ["FlagstreamProvider", "Identities"]
 T = TypeVar("T")
 
 Identities = Literal["auto", "never", "always"]
-Object: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 NAME: Final = "Flagstream"
 
 
-class FlagstreamProvider(AbstractProvider):
+class FlagstreamProvider(Typed):
     """An OpenFeature provider over a flag client.
 
     It is given a `client` of either kind, which its owner starts and closes, or the arguments of a `SyncFlagClient`:
@@ -136,75 +136,7 @@ class FlagstreamProvider(AbstractProvider):
         """Return the provider's name."""
         return Metadata(name=NAME)
 
-    # Evaluation.
-
-    def resolve_boolean_details(
-        self,
-        flag_key: str,
-        default_value: bool,  # noqa: FBT001 - the SDK's signature
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[bool]:
-        """Resolve a feature's state, or its value as a boolean."""
-        return self._resolve(FlagType.BOOLEAN, flag_key, default_value, evaluation_context)
-
-    async def resolve_boolean_details_async(
-        self,
-        flag_key: str,
-        default_value: bool,  # noqa: FBT001 - the SDK's signature
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[bool]:
-        """Resolve a feature's state, or its value as a boolean."""
-        return await self._resolve_async(FlagType.BOOLEAN, flag_key, default_value, evaluation_context)
-
-    def resolve_string_details(
-        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[str]:
-        """Resolve a feature's value as text."""
-        return self._resolve(FlagType.STRING, flag_key, default_value, evaluation_context)
-
-    async def resolve_string_details_async(
-        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[str]:
-        """Resolve a feature's value as text."""
-        return await self._resolve_async(FlagType.STRING, flag_key, default_value, evaluation_context)
-
-    def resolve_integer_details(
-        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[int]:
-        """Resolve a feature's value as an integer; one with a fraction is none."""
-        return self._resolve(FlagType.INTEGER, flag_key, default_value, evaluation_context)
-
-    async def resolve_integer_details_async(
-        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[int]:
-        """Resolve a feature's value as an integer; one with a fraction is none."""
-        return await self._resolve_async(FlagType.INTEGER, flag_key, default_value, evaluation_context)
-
-    def resolve_float_details(
-        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[float]:
-        """Resolve a feature's value as a number; an integer is one too."""
-        return self._resolve(FlagType.FLOAT, flag_key, default_value, evaluation_context)
-
-    async def resolve_float_details_async(
-        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[float]:
-        """Resolve a feature's value as a number; an integer is one too."""
-        return await self._resolve_async(FlagType.FLOAT, flag_key, default_value, evaluation_context)
-
-    def resolve_object_details(
-        self, flag_key: str, default_value: Object, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Object]:
-        """Resolve the JSON object or array that a feature's value is, or says as text."""
-        return self._resolve(FlagType.OBJECT, flag_key, default_value, evaluation_context)
-
-    async def resolve_object_details_async(
-        self, flag_key: str, default_value: Object, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Object]:
-        """Resolve the JSON object or array that a feature's value is, or says as text."""
-        return await self._resolve_async(FlagType.OBJECT, flag_key, default_value, evaluation_context)
-
-    # What is beneath.
+    # Evaluation, for the methods of `Typed`.
 
     def _resolve(
         self, kind: FlagType, key: str, default: T, context: EvaluationContext | None
@@ -240,6 +172,8 @@ class FlagstreamProvider(AbstractProvider):
         if not identifier and self._identities == "always":
             raise TargetingKeyMissingError("the provider was told to evaluate for identities only")
         return access, identifier
+
+    # What is beneath.
 
     def _begin(self) -> tuple[Access, Watch]:
         if self._stop_watching is not None:  # the SDK up to 0.9 initialises once for each domain

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -210,6 +211,10 @@ def test_attributes_become_traits_by_clear_rules() -> None:
         "address": {"city": "Bern", "geo": {"lat": 46.9}},
         "teams": ["a", "b"],
         "dates": [date(2026, 1, 2)],
+        "tags": {"b", "a"},
+        "rows": ({"a": 1}, MappingProxyType({"b": (2, frozenset([3]))})),
+        "mixed": {1, "a"},
+        "opaque": [object()],
         "traits": {"plan": "paid", "flat": 1},
         "none": None,
         "nan": float("nan"),
@@ -234,6 +239,8 @@ def test_attributes_become_traits_by_clear_rules() -> None:
         "address.geo.lat": 46.9,
         "teams": '["a", "b"]',
         "dates": '["2026-01-02"]',
+        "tags": '["a", "b"]',
+        "rows": '[{"a": 1}, {"b": [2, [3]]}]',
         "flat": 1,
     }
     assert len(deep) < 10, "a mapping that holds itself ends"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import EventDetails, ProviderEvent
 from openfeature.exception import ErrorCode, OpenFeatureError
-from openfeature.flag_evaluation import Reason
+from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
 from openfeature.provider import ProviderStatus
 
 from sdk_client import Backoff, FlagClient
@@ -29,10 +30,14 @@ from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, ScriptedServer, ans
 QUICK = Backoff(base=0.02, cap=0.1, least=0.0)
 CHANGED = ProviderEvent.PROVIDER_CONFIGURATION_CHANGED
 USER = EvaluationContext("user-1", {"plan": "paid"})
+ASKED = {"identifier": "user-1", "traits": [{"trait_key": "plan", "trait_value": "paid"}]}
 
 Event = tuple[ProviderEvent, EventDetails]
 
 register = getattr(api, "set_provider_and_wait", api.set_provider)  # up to 0.9, set_provider waits
+
+OLD = register is api.set_provider
+"""Up to 0.9 the handlers of a domain's client miss its first event, for the domain has no provider yet."""
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -77,9 +82,10 @@ class Heard:
 
     async def take(self, event: ProviderEvent) -> EventDetails:
         """Wait until both have heard of an event, and forget it."""
-        found = [await self._take(event, heard) for heard in (self.by_client, self.by_api)]
-        assert found[0] == found[1]
-        return found[0]
+        details = await self._take(event, self.by_api)
+        if not OLD:
+            assert await self._take(event, self.by_client) == details
+        return details
 
     async def _take(self, event: ProviderEvent, heard: list[Event]) -> EventDetails:
         await until(lambda: any(each == event for each, _ in heard))
@@ -122,7 +128,7 @@ async def test_a_change_is_told_by_name_and_has_been_applied_when_it_is() -> Non
         server.announce(V3)  # a segment, perhaps: no flag of everybody's is another one
         details = await heard.take(CHANGED)
         assert details.flags_changed is None
-        assert not heard.by_client
+        assert not heard.by_api
         assert heard.stands(ProviderStatus.READY)
 
 
@@ -196,6 +202,13 @@ async def test_no_flags_in_time_is_an_error_and_defaults_until_they_come() -> No
         assert heard.stands(ProviderStatus.ERROR)
         answer = heard.client.get_string_details("banner", "default")
         assert (answer.value, answer.error_code) == ("default", ErrorCode.PROVIDER_NOT_READY)
+        await server.close()
+        for answer in (
+            await asyncio.to_thread(heard.client.get_string_details, "banner", "default", USER),
+            await heard.client.get_string_details_async("banner", "default", USER),
+        ):
+            assert (answer.value, answer.error_code) == ("default", ErrorCode.GENERAL)
+        await server.listen()
         server.document_scripts.clear()
         server.scripts.clear()
         await heard.take(ProviderEvent.PROVIDER_READY)
@@ -223,7 +236,7 @@ async def test_two_domains_are_two_environments() -> None:
         first = await started(provider_of(one), "one")
         second = Heard("two")
         await asyncio.to_thread(register, provider_of(two), "two")
-        await second._take(ProviderEvent.PROVIDER_READY, second.by_client)
+        await second._take(ProviderEvent.PROVIDER_READY, second.by_api)
         assert first.client.get_string_value("banner", "") == "a"
         assert second.client.get_string_value("banner", "") == "other"
         await until(lambda: len(two.streams) == 1)
@@ -310,21 +323,26 @@ async def test_a_handler_that_takes_its_time_holds_up_no_flags() -> None:
 
 @pytest.mark.asyncio
 async def test_an_async_client_is_used_from_its_own_loop_from_threads_and_from_other_loops() -> None:
-    async with IdentityServer() as server, client_of(server) as client:
+    async with ScriptedServer() as server, client_of(server) as client:
         heard = Heard("async")
         api.set_provider(FlagstreamProvider(client), "async")
         await heard.take(ProviderEvent.PROVIDER_READY)
         assert heard.client.get_string_value("banner", "") == "a"
-        answer = heard.client.get_string_details("banner", "default", USER)
-        assert (answer.value, answer.error_code) == ("default", ErrorCode.GENERAL)
-        assert "_async" in (answer.error_message or "")
-        here = await heard.client.get_string_details_async("banner", "", USER)
-        ask = lambda: asyncio.run(heard.client.get_string_details_async("banner", "", USER))  # noqa: E731
-        elsewhere = await asyncio.to_thread(ask)
-        in_thread = await asyncio.to_thread(heard.client.get_string_details, "banner", "", USER)
-        for answer in (here, elsewhere, in_thread):
-            assert (answer.value, answer.reason) == ("for user-1", Reason.TARGETING_MATCH)
-        assert heard.client.get_string_value("banner", "", USER) == "for user-1", "what is remembered needs no wait"
+        refused = heard.client.get_object_details("banner", {}, USER)
+        assert (refused.value, refused.error_code) == ({}, ErrorCode.GENERAL)
+        assert "_async" in (refused.error_message or "")
+
+        def elsewhere() -> FlagEvaluationDetails[Any]:
+            return asyncio.run(heard.client.get_object_details_async("banner", {}, USER))
+
+        for answer in (
+            await heard.client.get_object_details_async("banner", {}, USER),
+            await asyncio.to_thread(elsewhere),
+            await asyncio.to_thread(heard.client.get_object_details, "banner", {}, USER),
+            heard.client.get_object_details("banner", {}, USER),  # what is remembered needs no wait
+        ):
+            assert (answer.value, answer.reason) == (ASKED, Reason.TARGETING_MATCH)
+        assert len(server.identities) == 1
     await heard.take(ProviderEvent.PROVIDER_ERROR)
     assert heard.client.get_string_details("banner", "").reason == Reason.STALE, "a closed client keeps its flags"
 
@@ -345,46 +363,59 @@ async def test_a_client_that_is_not_ready_is_not_waited_for_on_its_own_loop() ->
         await heard.take(ProviderEvent.PROVIDER_READY)
 
 
-class IdentityServer(ScriptedServer):
-    """Evaluates identities too: everybody's banner is their own, but for user-2."""
+@pytest.mark.asyncio
+async def test_a_loop_that_is_busy_is_not_waited_for_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdk_client.openfeature.access.MARGIN", 0.1)
+    async with ScriptedServer() as server, client_of(server) as client:
+        waiting: concurrent.futures.Future[None] = concurrent.futures.Future()
 
-    asked: list[dict[str, Any]]
+        def initialize() -> None:
+            try:
+                FlagstreamProvider(client, ready_timeout=0.1).initialize(EvaluationContext())
+            except OpenFeatureError as error:
+                waiting.set_exception(error)
+            else:
+                waiting.set_result(None)
 
-    async def _answer(self, head: bytes, peer: Peer) -> None:
-        if not head.startswith(b"POST /api/v1/identities/"):
-            await super()._answer(head, peer)
-            return
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        request = json.loads(await peer._reader.readexactly(length))
-        self.asked = [*getattr(self, "asked", []), request]
-        value = "a" if request["identifier"] == "user-2" else f"for {request['identifier']}"
-        flag = {"feature": {"id": 1, "name": "banner"}, "enabled": True, "feature_state_value": value}
-        body = json.dumps({"identifier": request["identifier"], "traits": [], "flags": [flag]}).encode()
-        await answers(200, body, X_Flagstream_Version=str(self.version))(peer)
+        threading.Thread(target=initialize).start()
+        # Flags are there, so the initialisation ends well, if late; what matters is that it ends while we block.
+        assert waiting.result(20) is None
 
 
 @pytest.mark.asyncio
 async def test_a_targeting_key_asks_for_that_identity_with_the_attributes_as_traits() -> None:
-    async with IdentityServer() as server:
+    async with ScriptedServer() as server:
         heard = await started(provider_of(server), "identity")
-        sync = await asyncio.to_thread(heard.client.get_string_details, "banner", "", USER)
-        other = await heard.client.get_string_details_async("banner", "", USER)
+        sync = await asyncio.to_thread(heard.client.get_object_details, "banner", {}, USER)
+        other = await heard.client.get_object_details_async("banner", {}, USER)
         for answer in (sync, other):
-            assert (answer.value, answer.reason) == ("for user-1", Reason.TARGETING_MATCH)
-        assert [request["identifier"] for request in server.asked] == ["user-1"], "once a change, not once a question"
-        assert server.asked[0]["traits"] == [{"trait_key": "plan", "trait_value": "paid"}]
-        plain = await heard.client.get_string_details_async("banner", "", EvaluationContext("user-2"))
-        assert (plain.value, plain.reason) == ("a", Reason.DEFAULT), "no rule gave it anything of its own"
+            assert (answer.value, answer.reason) == (ASKED, Reason.TARGETING_MATCH)
+        assert [json.loads(request.body) for request in server.identities] == [ASKED], "asked once a change"
         anybody = heard.client.get_string_details("banner", "", EvaluationContext(None, {"plan": "paid"}))
         assert (anybody.value, anybody.reason) == ("a", Reason.STATIC)
 
 
 @pytest.mark.asyncio
 async def test_identities_may_be_left_out() -> None:
-    async with IdentityServer() as server:
+    async with ScriptedServer() as server:
         heard = await started(provider_of(server, identities="never"), "never")
         assert heard.client.get_string_details("banner", "", USER).reason == Reason.STATIC
-        assert not hasattr(server, "asked")
+        assert not server.identities
+
+
+@pytest.mark.asyncio
+async def test_identities_evaluated_here_cost_no_request_on_any_thread() -> None:
+    pytest.importorskip("flag_engine", reason="the extra flagstream[local] is not installed")
+    settings: dict[str, Any] = {"environment_key": "ser.key", "client_key": KEY, "local_evaluation": True}
+    async with ScriptedServer() as server, client_of(server, **settings) as client:
+        for domain, provider in (("here", provider_of(server, **settings)), ("loop", FlagstreamProvider(client))):
+            await asyncio.to_thread(register, provider, domain)
+            for answer in (
+                api.get_client(domain).get_string_details("banner", "", USER),
+                await api.get_client(domain).get_string_details_async("banner", "", USER),
+            ):
+                assert (answer.value, answer.reason) == ("a", Reason.DEFAULT), "no rule gave it anything of its own"
+        assert not server.identities
 
 
 @pytest.mark.asyncio
@@ -413,3 +444,14 @@ async def test_what_waits_to_be_told_is_bounded_and_one_bad_handler_costs_no_oth
     announcer.close()
     announcer.changed(["after"], 2000)
     assert announcer._thread is None
+
+
+@pytest.mark.asyncio
+async def test_events_are_told_in_a_forked_process_though_the_lock_was_held_in_the_parent() -> None:
+    told: list[ProviderEvent] = []
+    announcer = Announcer(lambda event, _: told.append(event), lambda: True)
+    announcer.resume(READY)
+    announcer._lock.acquire()
+    announcer.renew()  # what os.fork has the child do
+    announcer.state(State(ProviderEvent.PROVIDER_STALE))
+    await until(lambda: told == [ProviderEvent.PROVIDER_STALE])
