@@ -354,6 +354,7 @@ class Driver {
   #streams = new Map();
   #timer;
   #stopped = false;
+  #heard = -Infinity;
 
   constructor(machine, { open, load, tell }) {
     this.#machine = machine;
@@ -371,6 +372,10 @@ class Driver {
     clearTimeout(this.#timer);
     for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
+  }
+
+  get silence() {
+    return monotonic() - this.#heard;
   }
 
   woke() {
@@ -395,7 +400,7 @@ class Driver {
     };
     const listener = {
       opened: (status, headers) => take((now) => machine.opened(stream, status, headers, now)),
-      received: (bytes) => take((now) => machine.received(stream, bytes, now)),
+      received: (bytes) => take((now) => machine.received(stream, bytes, (this.#heard = now))),
       ended: () => take((now) => (this.#streams.delete(stream), machine.ended(stream, now))),
       failed: (reason) => take((now) => (this.#streams.delete(stream), machine.failed(stream, reason, now))),
     };
@@ -466,15 +471,17 @@ class Emitter {
 
 const PULSE = 5; // seconds
 const SLEPT = 5; // seconds by which the clocks part, or a timer of a visible tab is late, where the machine slept
-const UNSEEN = 30; // seconds hidden after which nobody knows what timers did meanwhile
+
+function clocks() {
+  return { wall: Date.now() / 1000, steady: performance.now() / 1000 };
+}
 
 class Presence {
   #tell;
   #pauseAfter;
   #pausing;
   #pulsing;
-  #hiddenAt = -Infinity;
-  #last = null;
+  #last = clocks();
   #stop = new AbortController();
 
   constructor(pauseAfter, tell) {
@@ -499,7 +506,12 @@ class Presence {
       listen(globalThis, ["pageshow"], (event) => event.persisted && this.#tell("thawed"));
     }
     listen(globalThis, ["online"], () => this.#tell("woke"));
-    listen(navigator?.connection, ["change"], () => this.#tell("woke"));
+    let network = navigator?.connection?.type;
+    listen(navigator?.connection, ["change"], () => {
+      const before = network;
+      network = navigator.connection.type;
+      if (network !== before) this.#tell("woke"); // estimates of its speed change all the time
+    });
     this.#pulsing = setInterval(() => this.#pulse(), PULSE * 1000);
     this.#pulsing.unref?.(); // in Node it alone keeps no program alive
     if (this.hidden) this.#look();
@@ -513,26 +525,21 @@ class Presence {
 
   #look() {
     clearTimeout(this.#pausing);
-    this.#last = null;
+    this.#last = clocks();
     if (this.hidden) {
-      this.#hiddenAt = performance.now();
       if (this.#pauseAfter < Infinity) this.#pausing = setTimeout(() => this.#tell("paused"), this.#pauseAfter * 1000);
       this.#tell("hidden");
     } else {
       this.#tell("visible");
-      if (performance.now() - this.#hiddenAt > UNSEEN * 1000) this.#tell("woke");
     }
   }
 
   #pulse() {
-    const now = { wall: Date.now() / 1000, steady: performance.now() / 1000 };
-    const before = this.#last;
+    const [before, now] = [this.#last, clocks()];
     this.#last = now;
-    if (before) {
-      const passed = now.steady - before.steady;
-      const parted = now.wall - before.wall - passed; // some systems stop the steady clock while they sleep
-      if (parted > SLEPT || (passed > PULSE + SLEPT && !this.hidden)) this.#tell("woke");
-    }
+    const passed = now.steady - before.steady;
+    const parted = now.wall - before.wall - passed; // some systems stop the steady clock while they sleep
+    if (parted > SLEPT || (passed > PULSE + SLEPT && !this.hidden)) this.#tell("woke");
     this.#tell("pulse");
   }
 }
@@ -540,6 +547,7 @@ class Presence {
 const SILENCE = 45; // seconds without a word of the leader after which a visible tab takes over: it hangs
 const SILENCE_HIDDEN = 200; // hidden tabs hear late, for their leader's timers run once a minute
 const ANSWER = 5; // seconds in which a leader answers a visible tab
+const RELIEF = 5; // to twice as many seconds: whoever flips through tabs opens no stream with each
 const HESITATE = 0.1; // seconds, at random, so that of several visible tabs one takes over
 
 class Tabs {
@@ -551,11 +559,14 @@ class Tabs {
   #release = null;
   #queued = null;
   #heard = 0;
+  #asking = false;
+  #relieveAfter;
   #taking;
 
-  constructor(name, shared, part) {
+  constructor(name, part, { shared, relieveAfter = RELIEF * (1 + Math.random()) }) {
     this.#name = name;
     this.#part = part;
+    this.#relieveAfter = relieveAfter;
     const { navigator, BroadcastChannel } = globalThis;
     this.#locks = shared && BroadcastChannel && navigator?.locks ? navigator.locks : null;
   }
@@ -577,8 +588,7 @@ class Tabs {
   }
 
   stop() {
-    clearTimeout(this.#taking);
-    this.#taking = undefined;
+    this.#forget();
     this.#leading = false;
     this.#queued?.abort();
     this.#release?.();
@@ -588,14 +598,16 @@ class Tabs {
   }
 
   post(message) {
-    this.#channel?.postMessage({ ...message, leads: this.#leading, hidden: this.#part.hidden });
+    const { hidden, resting } = this.#part;
+    this.#channel?.postMessage({ ...message, leads: this.#leading, hidden, resting });
   }
 
   ask() {
     if (this.#leading) return;
     this.#heard = performance.now();
-    this.post({ kind: "hello" });
+    this.#asking = true;
     this.#takeSoon(ANSWER);
+    this.post({ kind: "hello" });
   }
 
   pulse() {
@@ -608,11 +620,21 @@ class Tabs {
     if (message.leads) {
       if (this.#leading) return; // the last words of one that was relieved
       this.#heard = performance.now();
-      clearTimeout(this.#taking);
-      this.#taking = undefined;
-      if (message.hidden && !this.#part.hidden) this.#takeSoon(HESITATE * Math.random());
+      this.#relieve(message);
     }
     this.#part.hear(message);
+  }
+
+  #relieve({ hidden, resting }) {
+    if (this.#asking || !hidden || resting) this.#forget();
+    if (!hidden || this.#part.hidden) return;
+    this.#takeSoon(HESITATE * Math.random() + (resting ? 0 : this.#relieveAfter));
+  }
+
+  #forget() {
+    clearTimeout(this.#taking);
+    this.#taking = undefined;
+    this.#asking = false;
   }
 
   #takeSoon(seconds) {
@@ -627,8 +649,7 @@ class Tabs {
     const queued = (this.#queued = new AbortController());
     const granted = () => {
       if (queued.signal.aborted || !this.#channel) return undefined;
-      clearTimeout(this.#taking);
-      this.#taking = undefined;
+      this.#forget();
       this.#leading = true;
       const held = new Promise((resolve) => (this.#release = resolve));
       this.#part.lead();
@@ -657,6 +678,8 @@ class Tabs {
   }
 }
 
+const DEAF = 20; // seconds without a heartbeat after which a tab that is seen again looks whether its stream is there
+
 class Member {
   #part;
   #tabs;
@@ -666,18 +689,22 @@ class Member {
   #frozen = false;
   #closed = false;
 
-  constructor(name, part, { shared = true, pauseAfter = 300 } = {}) {
+  constructor(name, part, { shared, pauseAfter, relieveAfter }) {
     this.#part = part;
     this.#presence = new Presence(pauseAfter, (what) => this.#took(what));
-    const presence = this.#presence;
-    this.#tabs = new Tabs(name, shared, {
+    const member = this;
+    const seat = {
       lead: () => this.#arrange(),
       follow: () => this.#arrange(),
       hear: (message) => this.#hear(message),
       get hidden() {
-        return presence.hidden;
+        return member.#presence.hidden;
       },
-    });
+      get resting() {
+        return member.#paused;
+      },
+    };
+    this.#tabs = new Tabs(name, seat, { shared, relieveAfter });
   }
 
   get leading() {
@@ -721,6 +748,7 @@ class Member {
     if (what === "pulse") this.#pulse();
     this.#arrange();
     if (what === "visible" && !this.leading) this.#tabs.ask();
+    if (what === "visible" && this.#running && this.#part.silence() > DEAF) this.wake();
     if (what === "visible" || what === "hidden") this.tell({ kind: "alive" });
   }
 
@@ -774,17 +802,18 @@ function unpack(packed) {
   return { flags, version: packed.version, etag: typeof packed.etag === "string" ? packed.etag : "" };
 }
 
-function readKept(storage, name) {
+function readKept(storage, place, who) {
   try {
-    return unpack(JSON.parse(storage?.getItem(name) ?? "null"));
+    const kept = JSON.parse(storage?.getItem(place) ?? "null");
+    return kept?.who === who ? unpack(kept) : null;
   } catch {
     return null; // somebody else's, or broken: as if there were none
   }
 }
 
-function keep(storage, name, document) {
+function keep(storage, place, who, document) {
   try {
-    storage?.setItem(name, JSON.stringify(pack(document)));
+    storage?.setItem(place, JSON.stringify({ who, ...pack(document) }));
   } catch {
   }
 }
@@ -1083,10 +1112,10 @@ class Connection {
   received(stream, bytes, now) {
     const live = this.#live;
     if (live?.number !== stream) return [];
-    live.hear(now);
     const actions = [];
     try {
       for (const item of live.decoder.feed(bytes)) {
+        live.hear(now); // bytes that never become a comment or an event may come for ever
         if (item.kind === "retry") this.#reconnect.advise(item.milliseconds / 1000);
         actions.push({ do: "received", stream, item });
       }
@@ -1229,6 +1258,7 @@ class Refetch {
   #lastBegin;
   #asked = null;
   #older = 0;
+  #forbidden = -Infinity;
 
   constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0 } = {}) {
     this.held = held;
@@ -1249,7 +1279,8 @@ class Refetch {
 
   connected(now) {
     this.#settled = now + SETTLE;
-    if (this.due < Infinity && this.failures) this.due = Math.min(this.due, this.#soon(now));
+    if (this.due === Infinity || !this.failures) return;
+    this.due = Math.min(this.due, Math.max(this.#soon(now), this.#forbidden));
   }
 
   poll(now) {
@@ -1301,6 +1332,7 @@ class Refetch {
 
   #fail(now, floor) {
     this.failures += 1;
+    this.#forbidden = now + floor;
     this.due = now + this.#backoff.delay(this.failures, this.#random, floor);
   }
 
@@ -1608,14 +1640,14 @@ class FlagClient extends Getters {
   }
 
   #enter(identity, traits) {
-    const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter } = this.#options;
-    const who = identity === null ? "" : ` ${JSON.stringify([identity, traits])}`;
-    const name = `flagstream ${apiUrl} ${streamUrl} ${environmentKey}${who}`;
-    this.#scope = { name, identity, traits };
+    const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter, relieveAfter } = this.#options;
+    const place = `flagstream ${apiUrl} ${environmentKey}`;
+    const who = identity === null ? "" : JSON.stringify([identity, traits]);
+    this.#scope = { place, who, identity, traits };
     this.#lastError = null;
     this.#etag = "";
     if (this.#source === "server") this.#source = "cache"; // another identity's, until this one's are here
-    const kept = readKept(storage, name);
+    const kept = readKept(storage, place, who);
     if (kept) this.#put(kept, "cache");
     if (offline) {
       this.#become("offline");
@@ -1624,12 +1656,13 @@ class FlagClient extends Getters {
     const part = {
       run: () => this.#run(),
       halt: (paused) => this.#halt(paused),
-      woke: () => this.#driver?.woke(),
+      woke: () => this.#driver.woke(),
+      silence: () => this.#driver.silence,
       state: () => this.#state(),
       hear: (message) => this.#hear(message),
     };
     this.#become("starting");
-    this.#member = new Member(name, part, { shared, pauseAfter });
+    this.#member = new Member(`${place} ${streamUrl} ${who}`, part, { shared, pauseAfter, relieveAfter });
     this.#member.start();
   }
 
@@ -1683,6 +1716,11 @@ class FlagClient extends Getters {
       this.#lastError = null;
       return;
     }
+    this.#fail(error);
+    this.#member?.tell({ kind: "fault", fault: { ...error, message: error.message } });
+  }
+
+  #fail(error) {
     const before = this.#lastError;
     this.#lastError = error;
     if (before?.name !== error.name) this.#emitter.emit("error", error); // once, not once an attempt
@@ -1692,7 +1730,7 @@ class FlagClient extends Getters {
   #keep({ answer, behind }) {
     const version = Math.max(answer.version, this.#source === "server" ? this.#version : 0);
     const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
-    keep(this.#options.storage, this.#scope.name, document);
+    keep(this.#options.storage, this.#scope.place, this.#scope.who, document);
     this.#put(document, "server", behind);
     this.#member?.tell({ kind: "document", document: pack(document) });
   }
@@ -1713,13 +1751,15 @@ class FlagClient extends Getters {
 
   #state() {
     const document = this.#source === "server" ? pack({ flags: this.#flags, version: this.#version, etag: this.#etag }) : null;
-    return { kind: "state", status: this.#status, connected: this.#connected, document };
+    const fault = this.#lastError && { ...this.#lastError, message: this.#lastError.message };
+    return { kind: "state", status: this.#status, connected: this.#connected, document, fault };
   }
 
   #hear(message) {
     const document = unpack(message.document);
     const news = document && (this.#source !== "server" || document.version > this.#version);
     if (news) this.#put(document, "server");
+    if (message.fault) this.#fail(faultOf(message.fault));
     if (message.kind !== "state") return;
     this.#connected = message.connected;
     this.#become(message.status);
@@ -1733,6 +1773,11 @@ class FlagClient extends Getters {
   }
 }
 
+function faultOf({ name, message, status, retryAfter }) {
+  const Kind = name === "KeyRefusedError" ? KeyRefusedError : DocumentError;
+  return new Kind(message, { status, retryAfter });
+}
+
 function checked({
   environmentKey,
   apiUrl,
@@ -1742,6 +1787,7 @@ function checked({
   pollInterval = 60,
   requestTimeout = 5,
   pauseAfter = 300,
+  relieveAfter,
   streaming = true,
   offline = false,
   shared = true,
@@ -1756,7 +1802,7 @@ function checked({
     environmentKey: checkKey(environmentKey),
     apiUrl: checkUrl(apiUrl, "apiUrl"),
     streamUrl: checkUrl(streamUrl, "streamUrl"),
-    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, streaming, offline, shared },
+    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, relieveAfter, streaming, offline, shared },
     ...{ storage, random, backoff, fetch, EventSource },
   };
 }
@@ -1775,8 +1821,8 @@ class FlagStream {
   #since = 0;
   #first = true;
 
-  constructor({ environmentKey, streamUrl, heartbeat = 15, shared = true, pauseAfter = 300, random, backoff,
-                fetch, EventSource } = {}) {
+  constructor({ environmentKey, streamUrl, heartbeat = 15, shared = true, pauseAfter = 300, relieveAfter, random,
+                backoff, fetch, EventSource } = {}) {
     checkSeconds({ heartbeat, pauseAfter });
     const url = streamAddress(checkUrl(streamUrl, "streamUrl"), checkKey(environmentKey));
     this.#options = { url, heartbeat, random, backoff, fetch, EventSource };
@@ -1784,10 +1830,11 @@ class FlagStream {
       run: () => this.#run(),
       halt: (paused) => this.#halt(paused),
       woke: () => this.#woke(),
+      silence: () => this.#driver.silence,
       state: () => ({ kind: "state", state: this.state, retryIn: this.retryIn, version: this.version }),
       hear: (message) => this.#hear(message),
     };
-    this.#member = new Member(`flagstream ${url}`, part, { shared, pauseAfter });
+    this.#member = new Member(`flagstream ${url}`, part, { shared, pauseAfter, relieveAfter });
     this.#member.start();
   }
 
@@ -1893,6 +1940,5 @@ class FlagStream {
 
 export { FlagClient };
 export { FlagStream };
-export { Getters };
 export { ConfigurationError, DocumentError, KeyRefusedError, NotReadyError };
 export { Backoff };

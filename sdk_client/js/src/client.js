@@ -4,7 +4,7 @@ import { checkKey, checkSeconds, checkUrl, streamAddress } from "./addresses.js"
 import { Loader, readFlags } from "./documents.js";
 import { Driver } from "./driver.js";
 import { Emitter } from "./emitter.js";
-import { ConfigurationError, KeyRefusedError, NotReadyError } from "./errors.js";
+import { ConfigurationError, DocumentError, KeyRefusedError, NotReadyError } from "./errors.js";
 import { Getters, difference } from "./flags.js";
 import { Member } from "./member.js";
 import { browserStorage, keep, pack, readKept, unpack } from "./storage.js";
@@ -121,14 +121,14 @@ export class FlagClient extends Getters {
   }
 
   #enter(identity, traits) {
-    const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter } = this.#options;
-    const who = identity === null ? "" : ` ${JSON.stringify([identity, traits])}`;
-    const name = `flagstream ${apiUrl} ${streamUrl} ${environmentKey}${who}`;
-    this.#scope = { name, identity, traits };
+    const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter, relieveAfter } = this.#options;
+    const place = `flagstream ${apiUrl} ${environmentKey}`;
+    const who = identity === null ? "" : JSON.stringify([identity, traits]);
+    this.#scope = { place, who, identity, traits };
     this.#lastError = null;
     this.#etag = "";
     if (this.#source === "server") this.#source = "cache"; // another identity's, until this one's are here
-    const kept = readKept(storage, name);
+    const kept = readKept(storage, place, who);
     if (kept) this.#put(kept, "cache");
     if (offline) {
       this.#become("offline");
@@ -137,12 +137,13 @@ export class FlagClient extends Getters {
     const part = {
       run: () => this.#run(),
       halt: (paused) => this.#halt(paused),
-      woke: () => this.#driver?.woke(),
+      woke: () => this.#driver.woke(),
+      silence: () => this.#driver.silence,
       state: () => this.#state(),
       hear: (message) => this.#hear(message),
     };
     this.#become("starting");
-    this.#member = new Member(name, part, { shared, pauseAfter });
+    this.#member = new Member(`${place} ${streamUrl} ${who}`, part, { shared, pauseAfter, relieveAfter });
     this.#member.start();
   }
 
@@ -196,6 +197,11 @@ export class FlagClient extends Getters {
       this.#lastError = null;
       return;
     }
+    this.#fail(error);
+    this.#member?.tell({ kind: "fault", fault: { ...error, message: error.message } });
+  }
+
+  #fail(error) {
     const before = this.#lastError;
     this.#lastError = error;
     if (before?.name !== error.name) this.#emitter.emit("error", error); // once, not once an attempt
@@ -205,7 +211,7 @@ export class FlagClient extends Getters {
   #keep({ answer, behind }) {
     const version = Math.max(answer.version, this.#source === "server" ? this.#version : 0);
     const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
-    keep(this.#options.storage, this.#scope.name, document);
+    keep(this.#options.storage, this.#scope.place, this.#scope.who, document);
     this.#put(document, "server", behind);
     this.#member?.tell({ kind: "document", document: pack(document) });
   }
@@ -226,13 +232,15 @@ export class FlagClient extends Getters {
 
   #state() {
     const document = this.#source === "server" ? pack({ flags: this.#flags, version: this.#version, etag: this.#etag }) : null;
-    return { kind: "state", status: this.#status, connected: this.#connected, document };
+    const fault = this.#lastError && { ...this.#lastError, message: this.#lastError.message };
+    return { kind: "state", status: this.#status, connected: this.#connected, document, fault };
   }
 
   #hear(message) {
     const document = unpack(message.document);
     const news = document && (this.#source !== "server" || document.version > this.#version);
     if (news) this.#put(document, "server");
+    if (message.fault) this.#fail(faultOf(message.fault));
     if (message.kind !== "state") return;
     this.#connected = message.connected;
     this.#become(message.status);
@@ -246,6 +254,12 @@ export class FlagClient extends Getters {
   }
 }
 
+/** The leader's failure: what is sent between tabs comes without its class. */
+function faultOf({ name, message, status, retryAfter }) {
+  const Kind = name === "KeyRefusedError" ? KeyRefusedError : DocumentError;
+  return new Kind(message, { status, retryAfter });
+}
+
 function checked({
   environmentKey,
   apiUrl,
@@ -255,6 +269,7 @@ function checked({
   pollInterval = 60,
   requestTimeout = 5,
   pauseAfter = 300,
+  relieveAfter,
   streaming = true,
   offline = false,
   shared = true,
@@ -269,7 +284,7 @@ function checked({
     environmentKey: checkKey(environmentKey),
     apiUrl: checkUrl(apiUrl, "apiUrl"),
     streamUrl: checkUrl(streamUrl, "streamUrl"),
-    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, streaming, offline, shared },
+    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, relieveAfter, streaming, offline, shared },
     ...{ storage, random, backoff, fetch, EventSource },
   };
 }

@@ -127,10 +127,10 @@ export class Connection {
   received(stream, bytes, now) {
     const live = this.#live;
     if (live?.number !== stream) return [];
-    live.hear(now);
     const actions = [];
     try {
       for (const item of live.decoder.feed(bytes)) {
+        live.hear(now); // bytes that never become a comment or an event may come for ever
         if (item.kind === "retry") this.#reconnect.advise(item.milliseconds / 1000);
         actions.push({ do: "received", stream, item });
       }

@@ -15,6 +15,7 @@ export class Driver {
   #streams = new Map();
   #timer;
   #stopped = false;
+  #heard = -Infinity;
 
   /**
    * `open(lastEventId, listener)` opens a stream and returns what closes it; `load(version)` returns a promise of the
@@ -36,6 +37,11 @@ export class Driver {
     clearTimeout(this.#timer);
     for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
+  }
+
+  /** Seconds since any stream said anything. */
+  get silence() {
+    return monotonic() - this.#heard;
   }
 
   woke() {
@@ -60,7 +66,7 @@ export class Driver {
     };
     const listener = {
       opened: (status, headers) => take((now) => machine.opened(stream, status, headers, now)),
-      received: (bytes) => take((now) => machine.received(stream, bytes, now)),
+      received: (bytes) => take((now) => machine.received(stream, bytes, (this.#heard = now))),
       ended: () => take((now) => (this.#streams.delete(stream), machine.ended(stream, now))),
       failed: (reason) => take((now) => (this.#streams.delete(stream), machine.failed(stream, reason, now))),
     };

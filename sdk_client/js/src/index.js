@@ -2,6 +2,5 @@
 
 export { FlagClient } from "./client.js";
 export { FlagStream } from "./stream.js";
-export { Getters } from "./flags.js";
 export { ConfigurationError, DocumentError, KeyRefusedError, NotReadyError } from "./errors.js";
 export { Backoff } from "./reconnect.js";

@@ -3,6 +3,8 @@
 import { Presence } from "./presence.js";
 import { Tabs } from "./tabs.js";
 
+const DEAF = 20; // seconds without a heartbeat after which a tab that is seen again looks whether its stream is there
+
 export class Member {
   #part;
   #tabs;
@@ -13,21 +15,25 @@ export class Member {
   #closed = false;
 
   /**
-   * `part`: {run(), halt(paused), woke(), state(), hear(message)}; `state()` is what a tab that comes to follow needs to
-   * be told. `pauseAfter` is in seconds hidden.
+   * `part`: {run(), halt(paused), woke(), silence(), state(), hear(message)}; `state()` is what a tab that comes to follow
+   * needs to be told, `silence()` the seconds since anything was heard. `pauseAfter` is in seconds hidden.
    */
-  constructor(name, part, { shared = true, pauseAfter = 300 } = {}) {
+  constructor(name, part, { shared, pauseAfter, relieveAfter }) {
     this.#part = part;
     this.#presence = new Presence(pauseAfter, (what) => this.#took(what));
-    const presence = this.#presence;
-    this.#tabs = new Tabs(name, shared, {
+    const member = this;
+    const seat = {
       lead: () => this.#arrange(),
       follow: () => this.#arrange(),
       hear: (message) => this.#hear(message),
       get hidden() {
-        return presence.hidden;
+        return member.#presence.hidden;
       },
-    });
+      get resting() {
+        return member.#paused;
+      },
+    };
+    this.#tabs = new Tabs(name, seat, { shared, relieveAfter });
   }
 
   get leading() {
@@ -73,6 +79,7 @@ export class Member {
     if (what === "pulse") this.#pulse();
     this.#arrange();
     if (what === "visible" && !this.leading) this.#tabs.ask();
+    if (what === "visible" && this.#running && this.#part.silence() > DEAF) this.wake();
     if (what === "visible" || what === "hidden") this.tell({ kind: "alive" });
   }
 

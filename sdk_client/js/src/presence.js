@@ -2,19 +2,21 @@
 
 const PULSE = 5; // seconds
 const SLEPT = 5; // seconds by which the clocks part, or a timer of a visible tab is late, where the machine slept
-const UNSEEN = 30; // seconds hidden after which nobody knows what timers did meanwhile
+
+function clocks() {
+  return { wall: Date.now() / 1000, steady: performance.now() / 1000 };
+}
 
 /**
  * Tells `tell` in a word: "hidden", "visible", "paused" (hidden for `pauseAfter` seconds), "frozen" (about to be stopped
- * by the browser), "thawed", "woke" (the network may be another) and, every few seconds, "pulse".
+ * by the browser), "thawed", "woke" (it slept, or its network is another) and, every few seconds, "pulse".
  */
 export class Presence {
   #tell;
   #pauseAfter;
   #pausing;
   #pulsing;
-  #hiddenAt = -Infinity;
-  #last = null;
+  #last = clocks();
   #stop = new AbortController();
 
   constructor(pauseAfter, tell) {
@@ -39,7 +41,12 @@ export class Presence {
       listen(globalThis, ["pageshow"], (event) => event.persisted && this.#tell("thawed"));
     }
     listen(globalThis, ["online"], () => this.#tell("woke"));
-    listen(navigator?.connection, ["change"], () => this.#tell("woke"));
+    let network = navigator?.connection?.type;
+    listen(navigator?.connection, ["change"], () => {
+      const before = network;
+      network = navigator.connection.type;
+      if (network !== before) this.#tell("woke"); // estimates of its speed change all the time
+    });
     this.#pulsing = setInterval(() => this.#pulse(), PULSE * 1000);
     this.#pulsing.unref?.(); // in Node it alone keeps no program alive
     if (this.hidden) this.#look();
@@ -53,26 +60,21 @@ export class Presence {
 
   #look() {
     clearTimeout(this.#pausing);
-    this.#last = null;
+    this.#last = clocks();
     if (this.hidden) {
-      this.#hiddenAt = performance.now();
       if (this.#pauseAfter < Infinity) this.#pausing = setTimeout(() => this.#tell("paused"), this.#pauseAfter * 1000);
       this.#tell("hidden");
     } else {
       this.#tell("visible");
-      if (performance.now() - this.#hiddenAt > UNSEEN * 1000) this.#tell("woke");
     }
   }
 
   #pulse() {
-    const now = { wall: Date.now() / 1000, steady: performance.now() / 1000 };
-    const before = this.#last;
+    const [before, now] = [this.#last, clocks()];
     this.#last = now;
-    if (before) {
-      const passed = now.steady - before.steady;
-      const parted = now.wall - before.wall - passed; // some systems stop the steady clock while they sleep
-      if (parted > SLEPT || (passed > PULSE + SLEPT && !this.hidden)) this.#tell("woke");
-    }
+    const passed = now.steady - before.steady;
+    const parted = now.wall - before.wall - passed; // some systems stop the steady clock while they sleep
+    if (parted > SLEPT || (passed > PULSE + SLEPT && !this.hidden)) this.#tell("woke");
     this.#tell("pulse");
   }
 }

@@ -19,6 +19,7 @@ export class Refetch {
   #lastBegin;
   #asked = null;
   #older = 0;
+  #forbidden = -Infinity;
 
   /** `held`: the version of flags that came from the server before, by way of another tab; 0 for none. */
   constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0 } = {}) {
@@ -39,10 +40,11 @@ export class Refetch {
     return this.#asked !== null;
   }
 
-  /** Take that a stream went live: the server is there, so a fetch that waits out a failure may come sooner. */
+  /** Take that a stream went live: a fetch that waits out a failure may come sooner, if not sooner than asked for. */
   connected(now) {
     this.#settled = now + SETTLE;
-    if (this.due < Infinity && this.failures) this.due = Math.min(this.due, this.#soon(now));
+    if (this.due === Infinity || !this.failures) return;
+    this.due = Math.min(this.due, Math.max(this.#soon(now), this.#forbidden));
   }
 
   /** Ask for a fetch although nothing was announced, unless there is one already or a failure is waited out. */
@@ -99,6 +101,7 @@ export class Refetch {
 
   #fail(now, floor) {
     this.failures += 1;
+    this.#forbidden = now + floor;
     this.due = now + this.#backoff.delay(this.failures, this.#random, floor);
   }
 

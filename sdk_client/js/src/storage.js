@@ -26,17 +26,19 @@ export function unpack(packed) {
   return { flags, version: packed.version, etag: typeof packed.etag === "string" ? packed.etag : "" };
 }
 
-export function readKept(storage, name) {
+/** One document at each `place`, that of the last one: `who` it is for, empty for everybody. */
+export function readKept(storage, place, who) {
   try {
-    return unpack(JSON.parse(storage?.getItem(name) ?? "null"));
+    const kept = JSON.parse(storage?.getItem(place) ?? "null");
+    return kept?.who === who ? unpack(kept) : null;
   } catch {
     return null; // somebody else's, or broken: as if there were none
   }
 }
 
-export function keep(storage, name, document) {
+export function keep(storage, place, who, document) {
   try {
-    storage?.setItem(name, JSON.stringify(pack(document)));
+    storage?.setItem(place, JSON.stringify({ who, ...pack(document) }));
   } catch {
     // full, or switched off meanwhile: the next start has none
   }

@@ -23,8 +23,8 @@ export class FlagStream {
   #since = 0;
   #first = true;
 
-  constructor({ environmentKey, streamUrl, heartbeat = 15, shared = true, pauseAfter = 300, random, backoff,
-                fetch, EventSource } = {}) {
+  constructor({ environmentKey, streamUrl, heartbeat = 15, shared = true, pauseAfter = 300, relieveAfter, random,
+                backoff, fetch, EventSource } = {}) {
     checkSeconds({ heartbeat, pauseAfter });
     const url = streamAddress(checkUrl(streamUrl, "streamUrl"), checkKey(environmentKey));
     this.#options = { url, heartbeat, random, backoff, fetch, EventSource };
@@ -32,10 +32,11 @@ export class FlagStream {
       run: () => this.#run(),
       halt: (paused) => this.#halt(paused),
       woke: () => this.#woke(),
+      silence: () => this.#driver.silence,
       state: () => ({ kind: "state", state: this.state, retryIn: this.retryIn, version: this.version }),
       hear: (message) => this.#hear(message),
     };
-    this.#member = new Member(`flagstream ${url}`, part, { shared, pauseAfter });
+    this.#member = new Member(`flagstream ${url}`, part, { shared, pauseAfter, relieveAfter });
     this.#member.start();
   }
 

@@ -5,6 +5,7 @@
 const SILENCE = 45; // seconds without a word of the leader after which a visible tab takes over: it hangs
 const SILENCE_HIDDEN = 200; // hidden tabs hear late, for their leader's timers run once a minute
 const ANSWER = 5; // seconds in which a leader answers a visible tab
+const RELIEF = 5; // to twice as many seconds: whoever flips through tabs opens no stream with each
 const HESITATE = 0.1; // seconds, at random, so that of several visible tabs one takes over
 
 export class Tabs {
@@ -16,12 +17,15 @@ export class Tabs {
   #release = null;
   #queued = null;
   #heard = 0;
+  #asking = false;
+  #relieveAfter;
   #taking;
 
-  /** `part`: {lead(), follow(), hear(message), hidden}; `shared` is whether other tabs are to be looked for. */
-  constructor(name, shared, part) {
+  /** `part`: {lead(), follow(), hear(message), hidden, resting}; `shared` is whether other tabs are to be looked for. */
+  constructor(name, part, { shared, relieveAfter = RELIEF * (1 + Math.random()) }) {
     this.#name = name;
     this.#part = part;
+    this.#relieveAfter = relieveAfter;
     const { navigator, BroadcastChannel } = globalThis;
     this.#locks = shared && BroadcastChannel && navigator?.locks ? navigator.locks : null;
   }
@@ -43,8 +47,7 @@ export class Tabs {
   }
 
   stop() {
-    clearTimeout(this.#taking);
-    this.#taking = undefined;
+    this.#forget();
     this.#leading = false;
     this.#queued?.abort();
     this.#release?.();
@@ -55,15 +58,17 @@ export class Tabs {
 
   /** Tell the other tabs; whoever leads says whether anybody sees it. */
   post(message) {
-    this.#channel?.postMessage({ ...message, leads: this.#leading, hidden: this.#part.hidden });
+    const { hidden, resting } = this.#part;
+    this.#channel?.postMessage({ ...message, leads: this.#leading, hidden, resting });
   }
 
   /** Ask who leads; a visible tab that gets no answer takes over. */
   ask() {
     if (this.#leading) return;
     this.#heard = performance.now();
-    this.post({ kind: "hello" });
+    this.#asking = true;
     this.#takeSoon(ANSWER);
+    this.post({ kind: "hello" });
   }
 
   /** Look, every few seconds, whether the leader is still there. */
@@ -77,12 +82,22 @@ export class Tabs {
     if (message.leads) {
       if (this.#leading) return; // the last words of one that was relieved
       this.#heard = performance.now();
-      clearTimeout(this.#taking);
-      this.#taking = undefined;
-      // Browsers slow the timers of hidden tabs down to one a minute: too late for those who look.
-      if (message.hidden && !this.#part.hidden) this.#takeSoon(HESITATE * Math.random());
+      this.#relieve(message);
     }
     this.#part.hear(message);
+  }
+
+  /** Browsers slow the timers of hidden tabs down, after minutes to one a minute: too late for those who look. */
+  #relieve({ hidden, resting }) {
+    if (this.#asking || !hidden || resting) this.#forget();
+    if (!hidden || this.#part.hidden) return;
+    this.#takeSoon(HESITATE * Math.random() + (resting ? 0 : this.#relieveAfter));
+  }
+
+  #forget() {
+    clearTimeout(this.#taking);
+    this.#taking = undefined;
+    this.#asking = false;
   }
 
   #takeSoon(seconds) {
@@ -97,8 +112,7 @@ export class Tabs {
     const queued = (this.#queued = new AbortController());
     const granted = () => {
       if (queued.signal.aborted || !this.#channel) return undefined;
-      clearTimeout(this.#taking);
-      this.#taking = undefined;
+      this.#forget();
       this.#leading = true;
       const held = new Promise((resolve) => (this.#release = resolve));
       this.#part.lead();

@@ -24,6 +24,7 @@ PAGE = """<!doctype html>
 <link rel="icon" href="data:,">
 <script type="module">
   import { Backoff, FlagClient, FlagStream } from "/flagstream.js";
+  window.Backoff = Backoff;
   const quick = new Backoff({ base: 0.2, cap: 0.4, least: 0.2 });
   const shared = { environmentKey: "KEY", backoff: quick };
   const record = (source, ...names) => {
@@ -58,15 +59,15 @@ class Stream:
 
 @dataclass
 class Origin:
-    """`version` and `features` are the truth. `streaming` and `fetching` are False for a 503 instead."""
+    """`version` and `features` are the truth; where `streaming` or `fetching` is False the answer is `refusal`."""
 
     url: str = ""
     version: int = V1
     features: dict[str, tuple[bool, Any]] = field(default_factory=lambda: {"banner": (True, "a")})
     streaming: bool = True
     fetching: bool = True
+    refusal: int = 503
     lifetime: float | None = None
-    mute: bool = False
     streams: list[Stream] = field(default_factory=list)
     documents: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     refused: int = 0
@@ -95,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     origin: Origin
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         if path == "/":
             self._answer(200, PAGE.encode(), "text/html")
@@ -110,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, b"", "text/plain")
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._identity(asked["identifier"], {each["trait_key"]: each["trait_value"] for each in asked["traits"]})
 
@@ -132,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.origin
         origin.documents.append((query, {name.lower(): value for name, value in self.headers.items()}))
         if not origin.fetching:
-            return self._answer(503, b"", "text/plain")
+            return self._answer(origin.refusal, b"", "text/plain")
         label = {"X_Flagstream_Version": str(origin.version), "ETag": f'"{origin.version}"'}
         if self.headers.get("If-None-Match") == label["ETag"]:
             self.send_response(304)
@@ -146,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if not origin.streaming:
             origin.refused += 1
-            return self._answer(503, b"", "text/plain")
+            return self._answer(origin.refusal, b"", "text/plain")
         stream = Stream(time.monotonic())
         origin.streams.append(stream)
         try:
@@ -170,15 +171,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Stream-Join-Window", "0")
         self.end_headers()
         sent = 0
+
+        def is_due() -> bool:
+            return origin.closing or origin.version > sent
+
         while not origin.closing and time.monotonic() - stream.opened < (origin.lifetime or 3600):
             version = origin.version
-            if not origin.mute:
-                self._chunk(event(version) if version > sent else b": ping\n\n")
-                sent = version
+            self._chunk(event(version) if version > sent else b": ping\n\n")
+            sent = version
             if select.select([self.connection], [], [], 0)[0]:
                 return  # the client has left
             with origin.lock:
-                origin.lock.wait_for(lambda: origin.closing or origin.version > sent, HEARTBEAT)
+                origin.lock.wait_for(is_due, HEARTBEAT)
         self.wfile.write(b"0\r\n\r\n")
 
     def _chunk(self, body: bytes) -> None:

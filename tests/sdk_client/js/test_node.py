@@ -16,13 +16,16 @@ from publisher.messages import wire_number
 from tests.servers import missing
 
 HERE = Path(__file__).parent
-CLIENT = HERE.parents[2] / "sdk_client" / "js"
+ROOT = HERE.parents[2]
+CLIENT = ROOT / "sdk_client" / "js"
+TYPESCRIPT = ROOT / ".venv" / "flagsmith-js" / "node_modules" / ".bin" / "tsc"
 
 
 def node(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("node")
     if program is None:
         missing("Node", "nodejs")
+    assert program is not None
     env = {**os.environ, **variables}
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=env, timeout=100)
 
@@ -50,3 +53,20 @@ def test_the_machine_in_node(name: str, tmp_path: Path) -> None:
 def test_the_file_that_pages_load_is_what_the_sources_make() -> None:
     done = node(str(CLIENT / "build.mjs"), "--check")
     assert done.returncode == 0, done.stderr or "run: node sdk_client/js/build.mjs"
+
+
+def test_types_and_module_offer_the_same_names() -> None:
+    listed = node(
+        "--input-type=module", "-e", f"console.log(...Object.keys(await import('{CLIENT / 'flagstream.js'}')))"
+    )
+    declared = re.findall(r"^export class (\w+)", (CLIENT / "flagstream.d.ts").read_text(), re.MULTILINE)
+    assert sorted(listed.stdout.split()) == sorted(declared)
+
+
+def test_types_allow_what_they_should_and_nothing_else() -> None:
+    compiler = Path(os.environ.get("TSC", TYPESCRIPT))
+    if not compiler.exists():
+        pytest.skip("no TypeScript: npm install --prefix .venv/flagsmith-js typescript")
+    options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext"]
+    done = subprocess.run([compiler, *options, HERE / "types.mts"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
