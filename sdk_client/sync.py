@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
@@ -28,6 +29,8 @@ from sdk_client.status import Status
 from sdk_client.updater import Counts
 
 __all__ = ["SyncFlagClient"]
+
+_log = logging.getLogger("sdk_client")
 
 T = TypeVar("T")
 
@@ -325,12 +328,13 @@ class SyncFlagClient(Getters):
                 return
             if self._left != getpid():  # a server that forks in C may not tell Python of it
                 self._leave()
-            flags = self._client.flags
-            if self._started and not self._closed and not self._offline:
-                self._renew(None)
-                _inherit(self._client, flags)
-                self._launch()
-            self._process = getpid()
+            try:
+                if self._started and not self._closed and not self._offline:
+                    self._renew(None, self._client.flags)
+                    self._launch()
+            except Exception:  # noqa: BLE001 - whoever only reads a flag is not to be told
+                _log.exception("flags are not followed in this forked process; they stay as they are")
+            self._process = getpid()  # not before, for other threads wait for the lock until then
 
     def _leave(self) -> None:
         """Leave to the parent what is the parent's."""
@@ -340,11 +344,14 @@ class SyncFlagClient(Getters):
         self._audience.after_fork()
         self._left = getpid()
 
-    def _renew(self, bootstrap: Bootstrap | None) -> None:
+    def _renew(self, bootstrap: Bootstrap | None, flags: Flags | None = None) -> None:
         self._http = None if self._make_http is None else self._make_http()
-        self._client = self._make(bootstrap, self._http)
+        client = self._make(bootstrap, self._http)
         for attached in self._hooks:
-            attached.to(self._client)
+            attached.to(client)
+        if flags is not None:
+            _inherit(client, flags)
+        self._client = client  # whole, for other threads read it without a lock
 
     def _launch(self) -> None:
         if not self._offline:
@@ -353,8 +360,8 @@ class SyncFlagClient(Getters):
 
     def _close(self, timeout: float) -> None:
         with self._lock:
-            self._here()
             self._closed = True
+            self._here()  # which leaves to a parent what is the parent's, and begins nothing any more
             background, self._background = self._background, None
         try:
             if background is not None:

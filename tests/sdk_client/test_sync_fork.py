@@ -210,9 +210,15 @@ say(client.value("banner"), client.version)
         program.end()
 
 
-def test_a_fork_after_the_end_is_as_closed_as_its_parent() -> None:
+def test_what_is_closed_begins_nothing_whether_it_was_closed_before_the_fork_or_after() -> None:
     code = """
 begin()
+child = os.fork()
+if not child:
+    client.close()
+    say(client.value("banner"), client.status.value, threading.active_count())
+    sys.exit()
+os.waitpid(child, 0)
 client.close()
 child = os.fork()
 say(client.value("banner"), client.status.value, threading.active_count())
@@ -221,5 +227,29 @@ if child:
 """
     with served() as server:
         program = Program(server, code)
-        assert [program.hear(), program.hear()] == ["a closed 1"] * 2
+        assert [program.hear() for _ in range(3)] == ["a closed 1"] * 3
         program.end()
+        assert len(server.server.streams) == 1
+
+
+def test_reading_in_a_child_that_cannot_follow_answers_what_there_was() -> None:
+    code = """
+import httpx, logging
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+parent = os.getpid()
+def make():
+    if os.getpid() != parent:
+        raise ValueError
+    return httpx.AsyncClient()
+client = SyncFlagClient(environment_key="env-key", api_url=sys.argv[1], http=make)
+begin()
+child = os.fork()
+if child:
+    end(child)
+print(client.value("banner"))
+"""
+    with served() as server:
+        program = Program(server, code)
+        lines = program.process.communicate(timeout=30)[0].splitlines()
+        assert lines[0] == "flags are not followed in this forked process; they stay as they are"
+        assert lines[-2:] == ["ValueError", "a"]
