@@ -10,17 +10,21 @@ handler misses steps in between, but never where the provider ended up.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from weakref import WeakSet
 
 from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ErrorCode
+
+import sdk_client.forking  # noqa: F401 - so that what it does at exit is registered before ours, and called after it
 
 __all__ = ["Announcer", "State"]
 
@@ -99,10 +103,19 @@ class Announcer:
         if thread is not None and thread is not threading.current_thread():
             thread.join(PATIENCE)
 
-    def renew(self) -> None:
-        """Begin anew in a forked process, where the thread is gone and the lock may be held by it for ever."""
-        self._lock = threading.Lock()
-        self._thread = None
+    def hold(self) -> None:
+        """Let nobody else in while the process is copied: a lock held by a thread that is not copied stays locked."""
+        self._lock.acquire()
+
+    def go_on(self, *, is_copy: bool) -> None:
+        """Take up again after `hold`; a copy has no threads but the one that made it."""
+        if is_copy:
+            self._thread = None
+        self._lock.release()
+
+    def fall_silent(self) -> None:
+        """Tell no more, without waiting."""
+        self._open = False
 
     def _start(self) -> None:
         if self._open and self._thread is None and self._is_due():
@@ -143,12 +156,30 @@ class Announcer:
 
 
 _ANNOUNCERS: WeakSet[Announcer] = WeakSet()
+_held: list[Announcer] = []
 
 
-def _renew_all() -> None:
+def _before_fork() -> None:
+    _held[:] = _ANNOUNCERS
+    for announcer in _held:
+        announcer.hold()
+
+
+def _after_fork(*, is_copy: bool) -> None:
+    while _held:
+        _held.pop().go_on(is_copy=is_copy)
+
+
+def _at_exit() -> None:
     for announcer in [*_ANNOUNCERS]:
-        announcer.renew()
+        announcer.fall_silent()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, is_copy=False),
+        after_in_child=partial(_after_fork, is_copy=True),
+    )
+# What was registered earlier comes later: clients closing, which no handler can be told of any more.
+atexit.register(_at_exit)

@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -446,12 +449,48 @@ async def test_what_waits_to_be_told_is_bounded_and_one_bad_handler_costs_no_oth
     assert announcer._thread is None
 
 
+FORKS_AND_EXITS = """
+import logging, os, sys
+from openfeature import api
+from openfeature.event import ProviderEvent
+from sdk_client.openfeature import FlagstreamProvider
+
+logging.basicConfig(level=logging.WARNING)
+provider = FlagstreamProvider(environment_key="env-key", api_url=sys.argv[1])
+getattr(api, "set_provider_and_wait", api.set_provider)(provider)
+client = api.get_client()
+assert client.get_string_value("banner", "") == "a"
+if (child := os.fork()) == 0:
+    import threading
+    changed = threading.Event()
+    client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, lambda details: changed.set())
+    assert client.get_string_value("banner", "") == "a"
+    print("forked", flush=True)
+    assert changed.wait(20)
+    assert client.get_string_value("banner", "") == "b"
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+api.add_handler(ProviderEvent.PROVIDER_ERROR, print)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.asyncio
-async def test_events_are_told_in_a_forked_process_though_the_lock_was_held_in_the_parent() -> None:
-    told: list[ProviderEvent] = []
-    announcer = Announcer(lambda event, _: told.append(event), lambda: True)
-    announcer.resume(READY)
-    announcer._lock.acquire()
-    announcer.renew()  # what os.fork has the child do
-    announcer.state(State(ProviderEvent.PROVIDER_STALE))
-    await until(lambda: told == [ProviderEvent.PROVIDER_STALE])
+async def test_a_forked_process_hears_of_changes_and_an_exit_is_told_to_nobody() -> None:
+    async with ScriptedServer() as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS_AND_EXITS, server.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            assert await asyncio.wait_for(process.stdout.readline(), 20) == b"forked\n"
+            await until(lambda: len(server.streams) == 2)
+            server.announce(V2, banner="b")
+            output, log = await asyncio.wait_for(process.communicate(), 20)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert (process.returncode, output, log) == (0, b"", b"")
