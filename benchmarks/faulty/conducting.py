@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -63,8 +64,12 @@ class App:
     shown: list[Shown] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
+        # The kernel ends it with us, even if we are killed: setpriv(1) sets that and becomes the program.
+        wrapper = shutil.which("setpriv")
+        prefix = [wrapper, "--pdeathsig", "TERM", "--"] if wrapper else []
         with self.log.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
+                *prefix,
                 *self.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import clients
 from benchmarks.faulty.conducting import Outcome, conduct
-from benchmarks.faulty.contenders import CONTENDERS, OURS, TURNS, Contender
+from benchmarks.faulty.contenders import CONTENDERS, OURS, ROOT, TURNS, Contender
 from benchmarks.faulty.phases import Phase, nothing
 from benchmarks.faulty.verdict import Shown, busiest, missed, reached_at, stale
 from benchmarks.faulty.wire import FEATURE, KEY, SERVER_KEY, Change
@@ -165,6 +165,32 @@ async def test_a_client_that_hears_no_more_is_found_out_and_one_that_follows_is_
     assert (well.fate, well.missed) == ("alive", 0)
     assert well.documents > 0
     assert set(tree(os.getpid())) == before, "a benchmark leaves no process behind"
+
+
+@pytest.mark.asyncio
+async def test_a_crowd_tells_when_each_of_its_clients_held_a_change() -> None:
+    async with World() as world:
+        command = [sys.executable, "-m", "benchmarks.crowd_app", world.url, KEY, "own"]
+        pipe = asyncio.subprocess.PIPE
+        app = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=ROOT)
+        assert app.stdin is not None
+        assert app.stdout is not None
+
+        async def tell(text: str) -> None:
+            assert app.stdin is not None
+            app.stdin.write(f"{text}\n".encode())
+            await app.stdin.drain()
+
+        async with asyncio.timeout(60):
+            for text in ("open 3", "watch"):
+                await tell(text)
+                assert json.loads(await app.stdout.readline())["seconds"] >= 0
+            world.change()
+            await tell("held 1")
+            assert len(json.loads(await app.stdout.readline())["times"]) == 3
+            app.stdin.close()
+            assert await app.wait() == 0
+    assert len(world.stream_requests) == 3
 
 
 def test_imports_are_timed_and_kept(tmp_path: Path) -> None:
