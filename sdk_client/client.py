@@ -255,6 +255,11 @@ class FlagClient(Getters):
         self._task = asyncio.get_running_loop().create_task(self._run(), name="flag client")
         self._task.add_done_callback(self._on_done)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it runs on; None before its start."""
+        return None if self._task is None else self._task.get_loop()
+
     async def aclose(self) -> None:
         """Stop: the stream is closed, iterators end after what is unread. Raises the client's own fault, if any."""
         if self._task is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sdk_client.changes import Change
+from sdk_client.errors import DocumentError
 from sdk_client.reconnect import End
 from sdk_client.status import Status
 
@@ -42,12 +43,12 @@ class FetchOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A fetch of the flags, over after `seconds`; `version` is what it brought, 0 where nothing; `reason` why not."""
+    """A fetch of the flags, over after `seconds`; `version` is what it brought, 0 where nothing; `error` is why."""
 
     outcome: FetchOutcome
     seconds: float
     version: int = 0
-    reason: str = ""
+    error: DocumentError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ class Status(Enum):
     CURRENT = "current"
     """A stream is live, or was a moment ago, and the flags are as new as it has told of."""
     POLLING = "polling"
-    """No stream, but the flags are fetched now and then: they may be a polling interval old."""
+    """No stream, but the last poll was answered: the flags may be a polling interval old."""
     STALE = "stale"
     """There are flags, but neither stream nor fetches work: nobody knows how old they are."""
     OFFLINE = "offline"

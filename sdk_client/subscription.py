@@ -77,6 +77,7 @@ class Subscription:
         self.refetch = Refetch(random=random, spread=spread, backoff=backoff, now=now)
         self.polling = Polling(random, interval=poll_interval)
         self._polls = polls
+        self._polled = False
         self._grace = GRACE + spread
         self._in_doubt_since: float | None = now
         self._behind_since: float | None = None
@@ -127,11 +128,13 @@ class Subscription:
     def fetched(self, answer: Answer, now: float) -> list[Action]:
         """Take what the fetch brought."""
         behind = 0.0 if self._behind_since is None else now - self._behind_since
+        self._polled = self.polling.on
         keep: list[Action] = [Keep(behind)] if self.refetch.finished(answer, now) else []
         return keep + self._then([], now)
 
     def fetch_failed(self, now: float, retry_after: float = 0.0) -> list[Action]:
         """Take that the fetch brought nothing; `retry_after` is the server's wish."""
+        self._polled = False
         self.refetch.failed(now, retry_after)
         return self._then([], now)
 
@@ -160,6 +163,7 @@ class Subscription:
                     continue
                 case Live():
                     self.polling.stop()
+                    self._polled = False
                     self.refetch.connected(now)
                 case Ended(failures=failures) if not self.connection.live:
                     self.polling.failed(failures, now)
@@ -196,8 +200,7 @@ class Subscription:
         if self._in_doubt_since is None:
             return Status.CURRENT
         if self._polls or now >= self._in_doubt_since + self._grace:
-            polls = self.polling.on and self.refetch.is_met and not self.refetch.failures
-            return Status.POLLING if polls else Status.STALE
+            return Status.POLLING if self._polled and self.refetch.is_met else Status.STALE
         return Status.CURRENT if self.status is Status.STARTING else self.status
 
     @property

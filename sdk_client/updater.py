@@ -209,7 +209,7 @@ class Updater:
         before, self.last_error = self.last_error, error
         if before is None or type(before) is not type(error):  # once, not once an attempt
             _log.warning("flags could not be fetched (%s); they stay as they are, trying again", error)
-        self._hooks.fetched(Fetch(FetchOutcome.FAILED, seconds, reason=str(error)))
+        self._hooks.fetched(Fetch(FetchOutcome.FAILED, seconds, error=error))
         if self._at_hand or isinstance(error, KeyRefusedError):
             self.answered.set()
 

@@ -107,14 +107,14 @@ class Asynchronous:
 
     async def identity_async(self, identifier: str, traits: Mapping[str, Any]) -> Flags:
         """Ask for an identity on the client's loop (`Access`)."""
-        loop = self._loop()
+        loop = self.client.loop
         asked = self.client.identity(identifier, traits)
         if loop is None or loop is asyncio.get_running_loop():
             return await asked
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, loop))
 
     def _call(self, make: Callable[[], Coroutine[Any, Any, T]], seconds: float, refusal: Exception) -> T:
-        loop = self._loop()
+        loop = self.client.loop
         if loop is None or not loop.is_running() or loop is _running_loop():
             return _at_once(make(), refusal)
         future = asyncio.run_coroutine_threadsafe(make(), loop)
@@ -125,10 +125,6 @@ class Asynchronous:
                 raise
             future.cancel()
             raise ProviderNotReadyError(f"the flag client's event loop did not answer within {seconds:g} s") from None
-
-    def _loop(self) -> asyncio.AbstractEventLoop | None:
-        task = self.client._task  # noqa: SLF001 - the same package; the loop is nobody else's business
-        return None if task is None else task.get_loop()
 
 
 def access_to(client: FlagClient | SyncFlagClient) -> Access:

@@ -12,6 +12,7 @@ from typing import Final
 from openfeature.event import ProviderEvent
 from openfeature.exception import ErrorCode, OpenFeatureError
 
+from sdk_client.errors import KeyRefusedError
 from sdk_client.flags import Source
 from sdk_client.hooks import Fetch, FetchOutcome, Hooks, Update
 from sdk_client.openfeature.access import Client
@@ -26,7 +27,6 @@ _STALE: Final = {
     Status.STARTING: "the flags are those brought along or kept on disk; the server has not answered yet",
     Status.STALE: "neither the stream nor the flags API can be reached; the flags stay as they are",
 }
-_REFUSED: Final = "the server refused the environment key"
 
 
 def failure(error: OpenFeatureError) -> State:
@@ -42,22 +42,18 @@ class Watch(Hooks):
         self._client = client
         self._status = client.status
         self._refused = ""
-        self._polled = self._status is Status.POLLING
 
     def on_fetch(self, fetch: Fetch) -> None:
-        """Note whether the key is accepted, and whether polling gets anywhere."""
+        """Note whether the key is accepted."""
         if fetch.outcome is not FetchOutcome.FAILED:
             self._refused = ""
-            self._polled = True
-        elif _REFUSED in fetch.reason:
-            self._refused = fetch.reason
+        elif isinstance(fetch.error, KeyRefusedError):
+            self._refused = str(fetch.error)
         self.tell()
 
     def on_status(self, status: Status) -> None:
         """Note how fresh the flags are."""
         self._status = status
-        if status is not Status.POLLING:
-            self._polled = False
         self.tell()
 
     def on_update(self, update: Update) -> None:
@@ -82,6 +78,4 @@ class Watch(Hooks):
             return None  # the initialisation has failed with that, and nothing new is known
         if self._status in _STALE:
             return State(ProviderEvent.PROVIDER_STALE, message=_STALE[self._status])
-        if self._status is Status.POLLING and not self._polled:
-            return None  # no poll has been answered yet, so nothing is better, and perhaps nothing worse
         return READY

@@ -80,8 +80,9 @@ async def test_hooks_hear_why_a_stream_ended_and_why_a_fetch_brought_nothing() -
     ]
     outcomes = [fetch.outcome for fetch in heard.fetches]
     assert outcomes == [FetchOutcome.NEW, FetchOutcome.FAILED, FetchOutcome.FAILED, FetchOutcome.UNCHANGED]
-    assert "500" in heard.fetches[1].reason
-    assert "JSON" in heard.fetches[2].reason
+    assert heard.fetches[1].error is not None
+    assert heard.fetches[1].error.status == 500
+    assert "JSON" in str(heard.fetches[2].error)
 
 
 @pytest.mark.asyncio
