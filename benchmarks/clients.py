@@ -1,6 +1,6 @@
 """What clients do when things go wrong, side by side, and what ours cost.
 
-    .venv/bin/python -m benchmarks.clients faults     # ours and the published ones in one fault script, 6 minutes
+    .venv/bin/python -m benchmarks.clients faults     # ours and the published ones in one fault script, 7 minutes
     .venv/bin/python -m benchmarks.clients faults --quick --only FlagClient "Flagsmith Python 6.3"
     .venv/bin/python -m benchmarks.clients table      # the newest run of that, as the table in the docs
     .venv/bin/python -m benchmarks.clients crowd      # CPU and memory of 1,000 FlagClients in one process
@@ -9,7 +9,7 @@
 
 Each starts what it needs on free ports, prints a table, adds the run to ``benchmarks/results/client-<row>.json``
 (``--no-record`` does not), and ends all it started. The exit status is 1 when something did not happen that should
-have. What the published clients need: ``npm ci --prefix .venv/flagsmith-js``, Chromium, and for an older Python SDK
+have. The published JavaScript client and Chromium are what ``scripts/servers`` installs; an older Python SDK needs
 ``python3 -m venv .venv/flagsmith-python-4 && .venv/flagsmith-python-4/bin/pip install 'flagsmith==4.*'``; a client that
 is not installed is left out, and said to be.
 """

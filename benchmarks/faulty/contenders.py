@@ -53,7 +53,7 @@ def _page(name: str, page: str, folder: Path, install: str, **query: str) -> Con
 
 
 _HERE: Final = Path(sys.executable)
-_NPM: Final = f"the published packages: npm ci --prefix {NODE_MODULES.parent.relative_to(ROOT)}"
+_NPM: Final = "the published packages, which scripts/servers installs"
 _OLD: Final = f"a venv of its own: python3 -m venv {OLD_PYTHON.relative_to(ROOT)} && …/bin/pip install 'flagsmith==4.*'"
 
 CONTENDERS: Final = {

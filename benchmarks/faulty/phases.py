@@ -158,6 +158,7 @@ async def _disorder(world: World) -> None:
 PHASES: Final = (
     Phase("all well", nothing),
     Phase("streams end every 3 s", nothing, tuple(step / 4 for step in range(1, 19)), prepare=_short_streams),
+    Phase("refused", _refused, seen=False),  # before phases that leave a port's worth of closed connections behind
     Phase("503", _streams(answers(503))),
     Phase("404", _streams(answers(404))),
     Phase("204", _streams(answers(204))),
@@ -165,7 +166,6 @@ PHASES: Final = (
     Phase("instant end", _streams(_instant_end)),
     Phase("cut after 0.5 s", _streams(_cut_soon)),
     Phase("reset", _reset),
-    Phase("refused", _refused, seen=False),
     Phase("silent streams", _silent),
     Phase("documents fail for 3 s", _documents_fail, (0.5,)),
     Phase("a change while one loads", _documents_slow, (0.5, 1.0)),

@@ -36,7 +36,7 @@ def crowd(*, clients: int = 1000, rounds: int = 5, seconds: float = 35.0) -> Tab
         for lifetime, kind, many in (
             ("3600", "own", clients),
             ("30", "own", clients),
-            ("3600", "shared", clients // 10),
+            ("3600", "shared", max(1, clients // 10)),
         )
     ]
     return Table(
