@@ -1352,6 +1352,7 @@ class Subscription {
   status = "starting";
   invalid = 0; // events that made no sense
   #polls;
+  #polled = false; // the last poll was answered
   #grace;
   #inDoubtSince;
   #behindSince = null;
@@ -1400,12 +1401,14 @@ class Subscription {
   }
 
   fetched(answer, now) {
+    this.#polled = this.polling.on;
     const behind = this.#behindSince === null ? 0 : now - this.#behindSince;
     const keep = this.refetch.finished(answer, now) ? [{ do: "keep", behind }] : [];
     return [...keep, ...this.#then([], now)];
   }
 
   fetchFailed(now, retryAfter = 0) {
+    this.#polled = false;
     this.refetch.failed(now, retryAfter);
     return this.#then([], now);
   }
@@ -1432,6 +1435,7 @@ class Subscription {
       }
       if (action.do === "live") {
         this.polling.stop();
+        this.#polled = false;
         this.refetch.connected(now);
       } else if (action.do === "ended" && !this.connection.live) {
         this.polling.failed(action.failures, now);
@@ -1469,8 +1473,7 @@ class Subscription {
     if (!this.refetch.loaded) return "starting";
     if (this.#inDoubtSince === null) return "current";
     if (this.#polls || now >= this.#inDoubtSince + this.#grace) {
-      const polls = this.polling.on && this.refetch.isMet && !this.refetch.failures;
-      return polls ? "polling" : "stale";
+      return this.#polled && this.refetch.isMet ? "polling" : "stale";
     }
     return this.status === "starting" ? "current" : this.status;
   }
@@ -1603,6 +1606,12 @@ class FlagClient extends Getters {
 
   ready(timeout = 10) {
     if (this.#source === "server" || this.#status === "offline") return Promise.resolve(this);
+    const waiting = this.#wait(timeout);
+    waiting.catch(() => {}); // whoever does not wait for it is not told by the browser either
+    return waiting;
+  }
+
+  #wait(timeout) {
     if (this.#lastError instanceof KeyRefusedError) return Promise.reject(this.#lastError);
     return new Promise((resolve, reject) => {
       const settle = (act, result) => {
@@ -1641,7 +1650,7 @@ class FlagClient extends Getters {
 
   #enter(identity, traits) {
     const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter, relieveAfter } = this.#options;
-    const place = `flagstream ${apiUrl} ${environmentKey}`;
+    const place = `flagstream/1 ${apiUrl} ${environmentKey}`;
     const who = identity === null ? "" : JSON.stringify([identity, traits]);
     this.#scope = { place, who, identity, traits };
     this.#lastError = null;
@@ -1697,13 +1706,13 @@ class FlagClient extends Getters {
   #halt(paused) {
     this.#driver?.stop();
     this.#driver = null;
-    this.#connected = false;
+    this.#connect(false);
     if (paused) this.#become("paused");
   }
 
   #took(action, subscription) {
-    this.#connected = subscription.connection.live;
-    if (action.do === "keep") this.#keep(action);
+    this.#connect(subscription.connection.live);
+    if (action.do === "keep") this.#keep(action, subscription.refetch.held);
     else if (action.do === "became") this.#become(action.status);
     else if (action.do === "live") this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
     else if (action.do === "ended") this.#emitter.emit("stream", { opened: false, end: action.end, wait: action.wait });
@@ -1727,8 +1736,7 @@ class FlagClient extends Getters {
     if (error instanceof KeyRefusedError) for (const waiter of [...this.#waiting]) waiter.reject(error);
   }
 
-  #keep({ answer, behind }) {
-    const version = Math.max(answer.version, this.#source === "server" ? this.#version : 0);
+  #keep({ answer, behind }, version) {
     const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
     keep(this.#options.storage, this.#scope.place, this.#scope.who, document);
     this.#put(document, "server", behind);
@@ -1768,8 +1776,14 @@ class FlagClient extends Getters {
   #become(status) {
     if (this.#closed || status === this.#status) return;
     this.#status = status;
-    this.#member?.tell({ kind: "state", status, connected: this.#connected, document: null });
+    this.#member?.tell({ kind: "state", status, connected: this.#connected });
     this.#emitter.emit("status", status);
+  }
+
+  #connect(connected) {
+    if (connected === this.#connected) return;
+    this.#connected = connected;
+    this.#member?.tell({ kind: "state", status: this.#status, connected });
   }
 }
 
@@ -1834,7 +1848,7 @@ class FlagStream {
       state: () => ({ kind: "state", state: this.state, retryIn: this.retryIn, version: this.version }),
       hear: (message) => this.#hear(message),
     };
-    this.#member = new Member(`flagstream ${url}`, part, { shared, pauseAfter, relieveAfter });
+    this.#member = new Member(`flagstream/1 ${url}`, part, { shared, pauseAfter, relieveAfter });
     this.#member.start();
   }
 

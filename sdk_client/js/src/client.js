@@ -77,6 +77,12 @@ export class FlagClient extends Getters {
    */
   ready(timeout = 10) {
     if (this.#source === "server" || this.#status === "offline") return Promise.resolve(this);
+    const waiting = this.#wait(timeout);
+    waiting.catch(() => {}); // whoever does not wait for it is not told by the browser either
+    return waiting;
+  }
+
+  #wait(timeout) {
     if (this.#lastError instanceof KeyRefusedError) return Promise.reject(this.#lastError);
     return new Promise((resolve, reject) => {
       const settle = (act, result) => {
@@ -122,7 +128,7 @@ export class FlagClient extends Getters {
 
   #enter(identity, traits) {
     const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter, relieveAfter } = this.#options;
-    const place = `flagstream ${apiUrl} ${environmentKey}`;
+    const place = `flagstream/1 ${apiUrl} ${environmentKey}`;
     const who = identity === null ? "" : JSON.stringify([identity, traits]);
     this.#scope = { place, who, identity, traits };
     this.#lastError = null;
@@ -178,13 +184,13 @@ export class FlagClient extends Getters {
   #halt(paused) {
     this.#driver?.stop();
     this.#driver = null;
-    this.#connected = false;
+    this.#connect(false);
     if (paused) this.#become("paused");
   }
 
   #took(action, subscription) {
-    this.#connected = subscription.connection.live;
-    if (action.do === "keep") this.#keep(action);
+    this.#connect(subscription.connection.live);
+    if (action.do === "keep") this.#keep(action, subscription.refetch.held);
     else if (action.do === "became") this.#become(action.status);
     else if (action.do === "live") this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
     else if (action.do === "ended") this.#emitter.emit("stream", { opened: false, end: action.end, wait: action.wait });
@@ -208,8 +214,7 @@ export class FlagClient extends Getters {
     if (error instanceof KeyRefusedError) for (const waiter of [...this.#waiting]) waiter.reject(error);
   }
 
-  #keep({ answer, behind }) {
-    const version = Math.max(answer.version, this.#source === "server" ? this.#version : 0);
+  #keep({ answer, behind }, version) {
     const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
     keep(this.#options.storage, this.#scope.place, this.#scope.who, document);
     this.#put(document, "server", behind);
@@ -249,8 +254,14 @@ export class FlagClient extends Getters {
   #become(status) {
     if (this.#closed || status === this.#status) return;
     this.#status = status;
-    this.#member?.tell({ kind: "state", status, connected: this.#connected, document: null });
+    this.#member?.tell({ kind: "state", status, connected: this.#connected });
     this.#emitter.emit("status", status);
+  }
+
+  #connect(connected) {
+    if (connected === this.#connected) return;
+    this.#connected = connected;
+    this.#member?.tell({ kind: "state", status: this.#status, connected });
   }
 }
 

@@ -15,6 +15,7 @@ export class Member {
   #closed = false;
 
   /**
+   * `name` is that of those who belong together: by what they follow, and by how they talk, for an older page may be open.
    * `part`: {run(), halt(paused), woke(), silence(), state(), hear(message)}; `state()` is what a tab that comes to follow
    * needs to be told, `silence()` the seconds since anything was heard. `pauseAfter` is in seconds hidden.
    */

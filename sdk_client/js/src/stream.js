@@ -36,7 +36,7 @@ export class FlagStream {
       state: () => ({ kind: "state", state: this.state, retryIn: this.retryIn, version: this.version }),
       hear: (message) => this.#hear(message),
     };
-    this.#member = new Member(`flagstream ${url}`, part, { shared, pauseAfter, relieveAfter });
+    this.#member = new Member(`flagstream/1 ${url}`, part, { shared, pauseAfter, relieveAfter });
     this.#member.start();
   }
 

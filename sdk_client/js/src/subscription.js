@@ -19,6 +19,7 @@ export class Subscription {
   status = "starting";
   invalid = 0; // events that made no sense
   #polls;
+  #polled = false; // the last poll was answered
   #grace;
   #inDoubtSince;
   #behindSince = null;
@@ -72,6 +73,7 @@ export class Subscription {
 
   /** Take {version, labelled, stale}, which the fetch brought. */
   fetched(answer, now) {
+    this.#polled = this.polling.on;
     const behind = this.#behindSince === null ? 0 : now - this.#behindSince;
     const keep = this.refetch.finished(answer, now) ? [{ do: "keep", behind }] : [];
     return [...keep, ...this.#then([], now)];
@@ -79,6 +81,7 @@ export class Subscription {
 
   /** Take that the fetch brought nothing; `retryAfter` is the server's wish. */
   fetchFailed(now, retryAfter = 0) {
+    this.#polled = false;
     this.refetch.failed(now, retryAfter);
     return this.#then([], now);
   }
@@ -107,6 +110,7 @@ export class Subscription {
       }
       if (action.do === "live") {
         this.polling.stop();
+        this.#polled = false;
         this.refetch.connected(now);
       } else if (action.do === "ended" && !this.connection.live) {
         this.polling.failed(action.failures, now);
@@ -145,8 +149,7 @@ export class Subscription {
     if (!this.refetch.loaded) return "starting";
     if (this.#inDoubtSince === null) return "current";
     if (this.#polls || now >= this.#inDoubtSince + this.#grace) {
-      const polls = this.polling.on && this.refetch.isMet && !this.refetch.failures;
-      return polls ? "polling" : "stale";
+      return this.#polled && this.refetch.isMet ? "polling" : "stale";
     }
     return this.status === "starting" ? "current" : this.status;
   }

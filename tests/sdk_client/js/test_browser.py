@@ -88,7 +88,7 @@ def test_a_change_arrives_with_its_old_and_new_value(origin: Origin, tab: Tab) -
 def test_the_next_stream_is_live_before_the_old_one_is_left(origin: Origin, tab: Tab) -> None:
     origin.lifetime = 4
     page = tab("client({random: () => 0})")  # at the first moment that the rules allow: after one second
-    wait_until(lambda: len(origin.streams) > 1, "a rotation")
+    until(page, "seen.some(([name, what]) => name === 'stream' && what.end)")
     ends = [each for each in seen(page, "stream") if not each["opened"]]
     assert {each["end"]["kind"] for each in ends} == {"replaced"}
     for before, after in zip(origin.streams, origin.streams[1:], strict=False):
@@ -242,14 +242,17 @@ def test_polling_stands_in_for_streams_and_ends_with_the_first_one(origin: Origi
     origin.streaming = False
     page = tab("client({pollInterval: 0.5})")
     until(page, "flags.source === 'server'")
+    follower = tab()
     wait_until(lambda: origin.refused >= 3, "three refusals")
     origin.change("b")
-    holds(page, "b")
-    assert not page.evaluate("flags.connected")
+    for each in (page, follower):
+        holds(each, "b")
+        assert not each.evaluate("flags.connected")
     origin.streaming = True
-    live(page)
+    for each in (page, follower):
+        live(each)
     origin.change("c")
-    holds(page, "c")
+    holds(follower, "c")
     assert origin.open == 1
 
 
