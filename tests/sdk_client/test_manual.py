@@ -1,0 +1,68 @@
+"""Every program of docs/client.md runs as it stands, against a server that changes a flag now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdk_client import EndKind, Status
+from tests.programs import environment
+from tests.sdk_client.scripted import KEY, ScriptedServer
+
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "docs" / "client.md").read_text()
+PRINTED = ["a", "True", "banner b0 -> b", "True Source.SERVER", "Source.SERVER", "", "", '{"identifier": "user-1"']
+"""What the programs print last, or the beginning of it."""
+
+
+async def output(block: str, server: ScriptedServer, folder: Path) -> str:
+    program = block.replace("https://flags.example.com", server.url).replace('"KEY"', repr(KEY))
+    program = program.replace("/var/lib/app/flags/", f"{folder}/")
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", program),
+        cwd=ROOT,
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        printed, wrong = await running.communicate()
+    assert running.returncode == 0, wrong.decode()
+    assert not wrong, "nothing is left to warn of at the end"
+    return printed.decode()
+
+
+@pytest.mark.asyncio
+async def test_every_program_of_the_manual_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
+    assert len(blocks) == len(PRINTED)
+    async with ScriptedServer(features={"banner": (True, "a")}) as server:
+        others = [output(block, server, tmp_path) for block in blocks if "flags.changes()" not in block]
+        printed = await asyncio.gather(*others)
+        changes = asyncio.ensure_future(
+            output(next(block for block in blocks if "flags.changes()" in block), server, tmp_path)
+        )
+        number = 0
+        while not changes.done():
+            server.announce(server.version + 1_000_000, banner=f"b{number}")
+            number += 1
+            await asyncio.sleep(0.1)
+    printed.insert(2, "\n".join(line for line in (await changes).splitlines() if "->" in line))
+    for text, expected in zip(printed, PRINTED, strict=True):
+        lines = text.splitlines() or [""]
+        assert lines[-1].startswith(expected) or re.fullmatch(r"banner \S+ -> b\d+", lines[-1]), (text, expected)
+    assert any(tmp_path.iterdir()), "the last good document is kept"
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_manual_names_every_status(status: Status) -> None:
+    assert f"`{status.value}`" in MANUAL
+
+
+@pytest.mark.parametrize("kind", EndKind)
+def test_the_manual_names_every_reason_for_the_end_of_a_stream(kind: EndKind) -> None:
+    assert f"`{kind.value}`" in MANUAL
