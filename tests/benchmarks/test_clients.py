@@ -22,6 +22,7 @@ from benchmarks.faulty.wire import FEATURE, KEY, SERVER_KEY, Change
 from benchmarks.faulty.world import World
 from benchmarks.machine import tree
 from benchmarks.rows.client_faults import side_by_side
+from publisher.messages import wire_number
 from sdk_client import FlagClient
 
 CHANGES = [Change(0, 10.0), Change(1, 12.0), Change(2, 13.0)]
@@ -98,7 +99,7 @@ async def test_documents_and_events_tell_the_same_truth() -> None:
             lines = stream.aiter_lines()
             change = world.change()
             async with asyncio.timeout(10):
-                while f"{change.version / 1e6:.5f}" not in (line := await anext(lines)):
+                while f'data: {{"updated_at": {wire_number(change.version)}}}' != (line := await anext(lines)):
                     assert line.startswith(("event: ", "data: ", "retry: ", ":")) or not line
         flags = await http.get("/api/v1/flags/")
         document = await http.get("/api/v1/environment-document/", headers={"X-Environment-Key": SERVER_KEY})
