@@ -53,6 +53,18 @@ def snippets(environment: Environment, stream_url: str) -> Sequence[Snippet]:
             secret=True,
         ),
         Snippet(
+            "browser",
+            "JavaScript, FlagClient",
+            'import { FlagClient } from "flagstream"\n\n'
+            "const flags = new FlagClient({\n"
+            f"  environmentKey: {key},\n"
+            f"  apiUrl: {url},\n"
+            "  onChange() { console.log(flags.value('FEATURE')) },\n"
+            "})\n"
+            "await flags.ready()\n"
+            "console.log(flags.value('FEATURE'))",
+        ),
+        Snippet(
             "javascript",
             "JavaScript, Flagsmith SDK",
             "import flagsmith from 'flagsmith'\n\n"

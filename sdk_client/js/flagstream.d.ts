@@ -51,10 +51,10 @@ export interface End {
   readonly isError: boolean;
 }
 
-/** A stream went live, `seconds` after it was asked for, or it ended. */
+/** A stream went live, `seconds` after it was asked for, or it ended: the next one is opened in `wait`, null if it is. */
 export type StreamNews =
   | { readonly opened: true; readonly seconds: number }
-  | { readonly opened: false; readonly end: End };
+  | { readonly opened: false; readonly end: End; readonly wait: number | null };
 
 /** A fetch of the flags is over. */
 export interface FetchNews {

@@ -1751,7 +1751,10 @@ class FlagClient extends Getters {
     this.#etag = etag;
     this.#source = source;
     if (changes.length) this.#flags = flags;
-    if (source === "server") for (const waiter of [...this.#waiting]) waiter.resolve();
+    if (source === "server") {
+      this.#lastError = null;
+      for (const waiter of [...this.#waiting]) waiter.resolve();
+    }
     if (first || !news) return; // the first load is no change
     for (const change of changes) this.#emitter.emit("change", change);
     this.#emitter.emit("update", { changes, version, staleness });
@@ -1909,7 +1912,7 @@ class FlagStream {
       this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
       this.#become("live");
     } else if (action.do === "ended") {
-      this.#emitter.emit("stream", { opened: false, end: action.end });
+      this.#emitter.emit("stream", { opened: false, end: action.end, wait: action.wait });
       if (live) return;
       if (action.end.isError) this.#wait();
       else this.#become("connecting");

@@ -229,7 +229,10 @@ export class FlagClient extends Getters {
     this.#etag = etag;
     this.#source = source;
     if (changes.length) this.#flags = flags;
-    if (source === "server") for (const waiter of [...this.#waiting]) waiter.resolve();
+    if (source === "server") {
+      this.#lastError = null;
+      for (const waiter of [...this.#waiting]) waiter.resolve();
+    }
     if (first || !news) return; // the first load is no change
     for (const change of changes) this.#emitter.emit("change", change);
     this.#emitter.emit("update", { changes, version, staleness });

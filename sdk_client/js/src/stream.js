@@ -101,7 +101,7 @@ export class FlagStream {
       this.#emitter.emit("stream", { opened: true, seconds: action.seconds });
       this.#become("live");
     } else if (action.do === "ended") {
-      this.#emitter.emit("stream", { opened: false, end: action.end });
+      this.#emitter.emit("stream", { opened: false, end: action.end, wait: action.wait });
       if (live) return;
       if (action.end.isError) this.#wait();
       else this.#become("connecting");
