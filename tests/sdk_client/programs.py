@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from tests.sdk_client.scripted import KEY
 from tests.sdk_client.scripted_thread import ServerThread
@@ -58,6 +60,17 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()  # its children, if any, give up by themselves
+        if error is not None:
+            print(*self.process.communicate(timeout=60), sep="\n")  # noqa: T201 - pytest shows it
 
     def hear(self) -> str:
         """Return the next line that it says, empty at its end."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pytest
+from contextlib import ExitStack
 
 from tests.sdk_client.programs import Program
 from tests.sdk_client.scripted import V2, V3
@@ -23,8 +23,7 @@ else:
     until(lambda: client.is_current)
     say("child", changes.get(20).value, client.value("banner"))
 """
-    with served() as server:
-        program = Program(server, code)
+    with served() as server, Program(server, code) as program:
         assert program.hear() == "child a server"
         server.await_connections(4)
         server.announce(V2, banner="b")
@@ -50,8 +49,7 @@ hear()
 say(client.value("banner"))
 until(lambda: client.value("banner") == "b")
 """
-    with served() as server:
-        program = Program(server, code)
+    with served() as server, Program(server, code) as program:
         server.await_connections(2)
         server.await_connections(0)
         program.tell()
@@ -72,8 +70,7 @@ hear()
 if child:
     end(child)
 """
-    with served() as server:
-        program = Program(server, code)
+    with served() as server, Program(server, code) as program:
         server.await_connections(4)
         server.announce(V2, banner="b")
         assert {program.hear(), program.hear()} == {"parent b", "child b"}
@@ -90,8 +87,10 @@ follow()
 if child:
     end(child)
 """,
-    "from another thread": """
+    "from another thread while others read and wait": """
 begin()
+others = [threading.Thread(target=follow) for _ in range(4)]
+others += [threading.Thread(target=client.changes().get, args=(20,)) for _ in range(4)]
 def fork():
     child = os.fork()
     follow()
@@ -99,24 +98,13 @@ def fork():
         os._exit(0)
     children.append(os.waitpid(child, 0)[1])
 children = []
-thread = threading.Thread(target=fork)
-thread.start()
-follow()
-thread.join()
+for other in [*others, threading.Thread(target=fork)]:
+    other.start()
+    if other not in others:
+        other.join()
+for other in others:
+    other.join()
 sys.exit(children[0])
-""",
-    "while others read and wait": """
-begin()
-readers = [threading.Thread(target=follow) for _ in range(4)]
-readers += [threading.Thread(target=client.changes().get, args=(20,)) for _ in range(4)]
-for reader in readers:
-    reader.start()
-child = os.fork()
-follow()
-if child:
-    for reader in readers:
-        reader.join()
-    end(child)
 """,
     "twice": """
 begin()
@@ -151,8 +139,7 @@ sys.exit(worker.exitcode)
 }
 
 
-@pytest.mark.parametrize("way", WAYS, ids=[way.replace(" ", "_") for way in WAYS])
-def test_every_process_follows_however_it_was_forked(way: str) -> None:
+def test_every_process_follows_however_it_was_forked() -> None:
     follow = """
 def follow():
     known = client.value("banner")
@@ -160,12 +147,15 @@ def follow():
     say(known)
     until(lambda: client.value("banner") == "b")
 """
-    with served() as server:
-        program = Program(server, follow + WAYS[way])
-        followers = {"twice": 3, "while others read and wait": 6}.get(way, 2)
-        assert [program.hear() for _ in range(followers)] == ["a"] * followers
-        server.announce(V2, banner="b")
-        program.end()
+    with ExitStack() as stack:
+        servers = {way: stack.enter_context(served()) for way in WAYS}
+        programs = {way: stack.enter_context(Program(servers[way], follow + code)) for way, code in WAYS.items()}
+        for way, program in programs.items():
+            followers = {"twice": 3, "from another thread while others read and wait": 6}.get(way, 2)
+            assert (way, [program.hear() for _ in range(followers)]) == (way, ["a"] * followers)
+            servers[way].announce(V2, banner="b")
+        for way, program in programs.items():
+            assert (way, program.complaints(), program.process.returncode) == (way, "", 0)
 
 
 def test_a_child_that_python_was_not_told_of_leaves_the_parents_connections_at_its_first_use() -> None:
@@ -180,8 +170,7 @@ if child:
 until(lambda: client.value("banner") == "b")
 os._exit(0)
 """
-    with served() as server:
-        program = Program(server, code)
+    with served() as server, Program(server, code) as program:
         server.await_connections(4)
         program.tell()
         server.await_connections(2)
@@ -201,8 +190,7 @@ until(lambda: client.connected and client.counts.fetches)
 client.wait_until_ready(20)
 say(client.value("banner"), client.version)
 """
-    with served(version=V3, features={"banner": (True, "c")}) as server:
-        program = Program(server, code)
+    with served(version=V3, features={"banner": (True, "c")}) as server, Program(server, code) as program:
         assert program.hear() == "forked"
         server.announce(V2, banner="b")
         program.tell()
@@ -225,8 +213,7 @@ say(client.value("banner"), client.status.value, threading.active_count())
 if child:
     end(child)
 """
-    with served() as server:
-        program = Program(server, code)
+    with served() as server, Program(server, code) as program:
         assert [program.hear() for _ in range(3)] == ["a closed 1"] * 3
         program.end()
         assert len(server.server.streams) == 1
@@ -248,8 +235,7 @@ if child:
     end(child)
 print(client.value("banner"))
 """
-    with served() as server:
-        program = Program(server, code)
+    with served() as server, Program(server, code) as program:
         lines = program.process.communicate(timeout=30)[0].splitlines()
         assert lines[0] == "flags are not followed in this forked process; they stay as they are"
         assert lines[-2:] == ["ValueError", "a"]
