@@ -55,7 +55,8 @@ def snippets(environment: Environment, stream_url: str) -> Sequence[Snippet]:
         Snippet(
             "browser",
             "JavaScript, FlagClient",
-            'import { FlagClient } from "flagstream"\n\n'
+            "// Take the file from here: /static/client/flagstream.js\n"
+            'import { FlagClient } from "./flagstream.js"\n\n'
             "const flags = new FlagClient({\n"
             f"  environmentKey: {key},\n"
             f"  apiUrl: {url},\n"
