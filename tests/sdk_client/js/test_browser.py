@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -119,6 +120,22 @@ def test_tabs_share_one_stream_and_one_fetch(origin: Origin, tab: Tab) -> None:
     wait_until(lambda: [leads(page) for page in others].count(True) == 1, "one that leads")
     wait_until(lambda: origin.open == 1, "one stream")
     assert len(origin.streams) == 2
+
+
+def test_a_tab_that_crashes_is_replaced_and_no_change_is_missed(origin: Origin, tab: Tab) -> None:
+    first, second = tab(), tab()
+    live(first)
+    live(second)
+    crashed: list[Page] = []
+    first.on("crash", crashed.append)
+    with suppress(Error):
+        first.goto("chrome://crash")
+    origin.change("b")
+    holds(second, "b")
+    live(second)
+    assert leads(second)
+    assert crashed == [first]
+    wait_until(lambda: origin.open == 1, "one stream")
 
 
 def test_a_tab_without_locks_or_one_that_shares_nothing_has_a_stream_of_its_own(origin: Origin, tab: Tab) -> None:
