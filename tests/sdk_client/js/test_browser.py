@@ -127,7 +127,7 @@ def test_a_tab_that_crashes_is_replaced_and_no_change_is_missed(origin: Origin, 
     live(first)
     live(second)
     crashed: list[Page] = []
-    first.on("crash", crashed.append)
+    first.on("crash", lambda page: crashed.append(page))  # noqa: PLW0108 - playwright marks what it calls
     with suppress(Error):
         first.goto("chrome://crash")
     origin.change("b")
