@@ -943,8 +943,8 @@ class Backoff {
     Object.assign(this, { base, cap, least });
   }
 
-  delay(failures, random, floor = 0) {
-    const longest = Math.min(this.cap, this.base * 2 ** Math.min(failures - 1, 30));
+  delay(failures, random, { floor = 0, most = Infinity } = {}) {
+    const longest = Math.min(this.cap, most, this.base * 2 ** Math.min(failures - 1, 30));
     return Math.max(floor, this.least) + uniform(random, 0, longest);
   }
 }
@@ -993,7 +993,7 @@ class Reconnect {
       return uniform(this.#random, 0, CLEAN_WAIT);
     }
     this.failures = end.lived >= PROVEN ? 1 : this.failures + 1;
-    return this.#backoff.delay(this.failures, this.#random, Math.max(this.#retry, end.retryAfter));
+    return this.#backoff.delay(this.failures, this.#random, { floor: Math.max(this.#retry, end.retryAfter) });
   }
 }
 
@@ -1243,8 +1243,9 @@ class Polling {
 }
 
 const SETTLE = 0.05; // seconds after a stream went live during which its events are a replay
-const MAX_OLDER = 3; // times that a document older than announced is fetched again, for each version
-const PATIENCE = 60; // seconds after which a version that was given up is taken up again when it is announced
+const OLDER = [1, 2, 4]; // seconds at most, half of it at least, until a document older than announced is fetched again
+const PATIENCE = 60; // seconds, more or less, between further tries for a version that is announced and not served
+const SHORT = 1; // seconds that may be waited after a failure, however short the outage was so far
 
 class Refetch {
   wanted = 0;
@@ -1255,9 +1256,9 @@ class Refetch {
   #spread;
   #backoff;
   #settled;
-  #lastBegin;
   #asked = null;
   #older = 0;
+  #failingSince;
   #forbidden = -Infinity;
 
   constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0 } = {}) {
@@ -1266,7 +1267,7 @@ class Refetch {
     this.#random = random;
     this.#spread = spread;
     this.#backoff = backoff ?? new Backoff({ base: 0.5, least: 0 });
-    this.due = this.#settled = this.#lastBegin = now;
+    this.due = this.#settled = this.#failingSince = now;
   }
 
   get isMet() {
@@ -1288,21 +1289,14 @@ class Refetch {
   }
 
   announce(version, now) {
-    if (version <= Math.max(this.wanted, this.held)) {
-      const givenUp = version > this.held && this.due === Infinity && !this.inFlight;
-      if (givenUp && now >= this.#lastBegin + PATIENCE) this.due = this.#soon(now);
-      return;
-    }
+    if (version <= Math.max(this.wanted, this.held)) return;
     this.wanted = version;
     this.#older = 0;
-    if (!this.inFlight && (this.due === Infinity || !this.failures)) {
-      this.due = Math.min(this.due, this.#soon(now));
-    }
+    if (!this.inFlight && !this.failures) this.due = Math.min(this.due, this.#soon(now));
   }
 
-  begin(now) {
+  begin() {
     this.due = Infinity;
-    this.#lastBegin = now;
     this.#asked = this.wanted;
     return this.#asked;
   }
@@ -1321,7 +1315,7 @@ class Refetch {
     this.failures = 0;
     if (this.isMet) this.#older = 0;
     else if (this.wanted > asked) this.due = this.#soon(now);
-    else if (++this.#older <= MAX_OLDER) this.due = now + this.#backoff.delay(this.#older, this.#random);
+    else this.due = now + this.#patience();
     return take;
   }
 
@@ -1330,10 +1324,18 @@ class Refetch {
     this.#fail(now, retryAfter);
   }
 
+  #patience() {
+    if (this.#older === OLDER.length) return PATIENCE * uniform(this.#random, 0.9, 1.1);
+    const longest = OLDER[this.#older++];
+    return uniform(this.#random, longest / 2, longest);
+  }
+
   #fail(now, floor) {
+    if (!this.failures) this.#failingSince = now;
     this.failures += 1;
     this.#forbidden = now + floor;
-    this.due = now + this.#backoff.delay(this.failures, this.#random, floor);
+    const lasted = Math.max(SHORT, now - this.#failingSince);
+    this.due = now + this.#backoff.delay(this.failures, this.#random, { floor, most: lasted });
   }
 
   #soon(now) {
@@ -1442,7 +1444,7 @@ class Subscription {
       }
       actions.push(action);
     }
-    if (now >= this.refetch.due) actions.push({ do: "fetch", version: this.refetch.begin(now) });
+    if (now >= this.refetch.due) actions.push({ do: "fetch", version: this.refetch.begin() });
     this.#look(now, actions);
     return actions;
   }

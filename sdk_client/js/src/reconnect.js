@@ -16,9 +16,10 @@ export class Backoff {
     Object.assign(this, { base, cap, least });
   }
 
-  // Added, not the largest of them: below the floor every client of a failed server would come back at once.
-  delay(failures, random, floor = 0) {
-    const longest = Math.min(this.cap, this.base * 2 ** Math.min(failures - 1, 30));
+  // Added, not the largest of them: below the floor every client of a failed server would come back at once. `most`
+  // bounds the random part further.
+  delay(failures, random, { floor = 0, most = Infinity } = {}) {
+    const longest = Math.min(this.cap, most, this.base * 2 ** Math.min(failures - 1, 30));
     return Math.max(floor, this.least) + uniform(random, 0, longest);
   }
 }
@@ -75,6 +76,6 @@ export class Reconnect {
       return uniform(this.#random, 0, CLEAN_WAIT);
     }
     this.failures = end.lived >= PROVEN ? 1 : this.failures + 1;
-    return this.#backoff.delay(this.failures, this.#random, Math.max(this.#retry, end.retryAfter));
+    return this.#backoff.delay(this.failures, this.#random, { floor: Math.max(this.#retry, end.retryAfter) });
   }
 }

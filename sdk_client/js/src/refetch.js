@@ -4,8 +4,9 @@
 import { Backoff, uniform } from "./reconnect.js";
 
 const SETTLE = 0.05; // seconds after a stream went live during which its events are a replay
-const MAX_OLDER = 3; // times that a document older than announced is fetched again, for each version
-const PATIENCE = 60; // seconds after which a version that was given up is taken up again when it is announced
+const OLDER = [1, 2, 4]; // seconds at most, half of it at least, until a document older than announced is fetched again
+const PATIENCE = 60; // seconds, more or less, between further tries for a version that is announced and not served
+const SHORT = 1; // seconds that may be waited after a failure, however short the outage was so far
 
 export class Refetch {
   wanted = 0;
@@ -16,9 +17,9 @@ export class Refetch {
   #spread;
   #backoff;
   #settled;
-  #lastBegin;
   #asked = null;
   #older = 0;
+  #failingSince;
   #forbidden = -Infinity;
 
   /** `held`: the version of flags that came from the server before, by way of another tab; 0 for none. */
@@ -28,7 +29,7 @@ export class Refetch {
     this.#random = random;
     this.#spread = spread;
     this.#backoff = backoff ?? new Backoff({ base: 0.5, least: 0 });
-    this.due = this.#settled = this.#lastBegin = now;
+    this.due = this.#settled = this.#failingSince = now;
   }
 
   /** Whether the flags held are as new as the newest announcement. */
@@ -54,22 +55,15 @@ export class Refetch {
 
   /** Take the version of an event; old ones and repetitions change nothing. */
   announce(version, now) {
-    if (version <= Math.max(this.wanted, this.held)) {
-      const givenUp = version > this.held && this.due === Infinity && !this.inFlight;
-      if (givenUp && now >= this.#lastBegin + PATIENCE) this.due = this.#soon(now);
-      return;
-    }
+    if (version <= Math.max(this.wanted, this.held)) return;
     this.wanted = version;
     this.#older = 0;
-    if (!this.inFlight && (this.due === Infinity || !this.failures)) {
-      this.due = Math.min(this.due, this.#soon(now));
-    }
+    if (!this.inFlight && !this.failures) this.due = Math.min(this.due, this.#soon(now));
   }
 
   /** Begin the one flight; return the version to ask for, 0 where none is known. */
-  begin(now) {
+  begin() {
     this.due = Infinity;
-    this.#lastBegin = now;
     this.#asked = this.wanted;
     return this.#asked;
   }
@@ -89,7 +83,7 @@ export class Refetch {
     this.failures = 0;
     if (this.isMet) this.#older = 0;
     else if (this.wanted > asked) this.due = this.#soon(now);
-    else if (++this.#older <= MAX_OLDER) this.due = now + this.#backoff.delay(this.#older, this.#random);
+    else this.due = now + this.#patience();
     return take;
   }
 
@@ -99,10 +93,19 @@ export class Refetch {
     this.#fail(now, retryAfter);
   }
 
+  /** Seconds until the document that was older than announced is fetched again. */
+  #patience() {
+    if (this.#older === OLDER.length) return PATIENCE * uniform(this.#random, 0.9, 1.1);
+    const longest = OLDER[this.#older++];
+    return uniform(this.#random, longest / 2, longest);
+  }
+
   #fail(now, floor) {
+    if (!this.failures) this.#failingSince = now;
     this.failures += 1;
     this.#forbidden = now + floor;
-    this.due = now + this.#backoff.delay(this.failures, this.#random, floor);
+    const lasted = Math.max(SHORT, now - this.#failingSince);
+    this.due = now + this.#backoff.delay(this.failures, this.#random, { floor, most: lasted });
   }
 
   #soon(now) {
