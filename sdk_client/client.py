@@ -102,7 +102,6 @@ class FlagClient(Getters):
         self._environment: Environment | None = None
         self._flags = _NONE if bootstrap is None else Flags(read_bootstrap(bootstrap), 0, Source.BOOTSTRAP)
         self._cache = None if cache is None else DiskCache(cache, environment_key)
-        etag = self._restore()
         self._hooks = HooksInUse(hooks)
         self._listeners = Listeners()
         self._target = Target(
@@ -117,16 +116,16 @@ class FlagClient(Getters):
             local=local_evaluation,
             backoff=backoff,
         )
-        self._random = random or SystemRandom()  # not a seeded one: forked processes must not wait in step
+        self._random = random or _RANDOM
         self._identities: Identities | None = None
         self._updater = Updater(
             self._target,
             random=self._random,
             hooks=self._hooks,
             on_loaded=self._take,
-            at_hand=self._flags.source is not Source.NONE,
-            etag=etag,
         )
+        self._updater.begin_with(self._flags)
+        self._restore()
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
@@ -255,6 +254,13 @@ class FlagClient(Getters):
         self._task = asyncio.get_running_loop().create_task(self._run(), name="flag client")
         self._task.add_done_callback(self._on_done)
 
+    def begin_with(self, flags: Flags) -> None:
+        """Take, before `start`, flags that there are already: those of a process that this one was forked from, say."""
+        if self._task is not None:
+            raise ClientStoppedError("the flag client was started already")
+        self._flags = flags
+        self._updater.begin_with(flags)
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop that it runs on; None before its start."""
@@ -330,19 +336,19 @@ class FlagClient(Getters):
         self._updater.answered.set()
         self._hooks.became(Status.CLOSED)
 
-    def _restore(self) -> str:
-        """Take the flags that the cache has, if any; return the ``ETag`` that belongs to them."""
+    def _restore(self) -> None:
+        """Begin with the flags that the cache has, if any."""
         cached = None if self._cache is None else self._cache.load()
         if cached is None or cached.kind != self._kind:
-            return ""
+            return
         try:
             document = (read_environment if self._local else read_flags)(_OK, {}, cached.body)
         except DocumentError as error:
             _log.warning("the flags that were kept on disk cannot be used: %s", error)
-            return ""
+            return
         self._flags = Flags(document.flags, cached.version, Source.CACHE)
         self._environment = document.environment
-        return cached.etag
+        self._updater.begin_with(self._flags, cached.etag)
 
     @property
     def _kind(self) -> Literal["flags", "environment"]:
@@ -373,6 +379,7 @@ class FlagClient(Getters):
 
 
 _NONE: Final = Flags()
+_RANDOM: Final = SystemRandom()  # not a seeded one: forked processes must not wait in step
 _OK: Final = 200
 
 

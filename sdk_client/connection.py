@@ -208,6 +208,7 @@ class Connection:
         if now < self._woken + WAKE_INTERVAL:
             return []
         self._woken = now
+        self._reconnect.worked()  # what failed before is another matter
         if self._live is not None:
             self._live.leave_by(now + WAKE_INTERVAL)
         if self._open_at is not None or self._live is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -56,12 +57,14 @@ class Backoff:
     cap: float = 30.0
     least: float = 1.0
 
-    def delay(self, failures: int, random: Random, *, floor: float = 0.0) -> float:
+    def delay(self, failures: int, random: Random, *, floor: float = 0.0, most: float = math.inf) -> float:
         """Return the seconds to wait after `failures` (1 or more) in a row: `floor` or `least`, plus the random part.
 
-        Added, not the largest of them: below the floor every client of a failed server would come back at once.
+        Added, not the largest of them: below the floor every client of a failed server would come back at once. `most`
+        bounds the random part further.
         """
-        return max(floor, self.least) + random.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))
+        longest = min(self.cap, most, self.base * 2.0 ** min(failures - 1, 30))
+        return max(floor, self.least) + random.uniform(0.0, longest)
 
 
 @dataclass(frozen=True, slots=True)

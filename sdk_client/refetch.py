@@ -1,9 +1,8 @@
 """When to fetch the flags, as a state machine without I/O: one flight at a time, and never deaf.
 
 It remembers the newest version announced and the version held, and as long as the second is behind the first there
-is a moment (`due`) at which the next fetch begins. The one exception is a server that keeps answering an older
-document and says nothing is wrong: after three more tries that version is left until it is announced again by a
-later stream, and not before `PATIENCE` is over.
+is a moment (`due`) at which the next fetch begins. A server that keeps answering an older document and says nothing is
+wrong is asked three more times within seconds, for each version, and then once in `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -19,11 +18,17 @@ __all__ = ["Answer", "Refetch"]
 SETTLE: Final = 0.05
 """Seconds after a stream went live during which its events are a replay: the last one is worth one fetch."""
 
-MAX_OLDER: Final = 3
-"""Times that a document older than announced is fetched again, for each version."""
+OLDER: Final = (1.0, 2.0, 4.0)
+"""Seconds at most, and half of it at least, until a document older than announced is fetched again.
+
+Servers and caches may be a second or more behind the stream; without a least wait three tries would be over before.
+"""
 
 PATIENCE: Final = 60.0
-"""Seconds after which an announcement of a version that was given up is taken up again."""
+"""Seconds, more or less, between further tries for a version that the server announced and does not serve."""
+
+SHORT: Final = 1.0
+"""Seconds that may be waited after a failure, however short the outage was so far; otherwise not longer than that."""
 
 
 class Answer(Protocol):
@@ -56,14 +61,19 @@ class Refetch:
         self._backoff = backoff or Backoff(base=0.5, least=0.0)
         self._settled = now
         self._asked: int | None = None
-        self._last_begin = now
         self._older = 0
+        self._failing_since = now
         self._forbidden = -math.inf
         self.loaded = False
         self.wanted = 0
         self.held = 0
         self.failures = 0
         self.due: float | None = now
+
+    def begin_with(self, version: int, *, loaded: bool) -> None:
+        """Take, before anything is fetched, that there are flags of this version; `loaded` from the server itself."""
+        self.held = version
+        self.loaded = loaded
 
     @property
     def is_met(self) -> bool:
@@ -92,18 +102,16 @@ class Refetch:
     def announce(self, version: int, now: float) -> None:
         """Take the version of an event; old ones and repetitions change nothing."""
         if version <= max(self.wanted, self.held):
-            self._take_up(version, now)
             return
         self.wanted = version
         self._older = 0
-        if self._asked is None and (self.due is None or not self.failures):
+        if self._asked is None and not self.failures:
             soon = self._soon(now)
             self.due = soon if self.due is None else min(self.due, soon)
 
     def begin(self, now: float) -> int:
         """Begin the one flight; return the version to ask for, 0 where none is known."""
         self.due = None
-        self._last_begin = now
         self._asked = self.wanted
         return self._asked
 
@@ -112,8 +120,8 @@ class Refetch:
         asked = self._asked or 0
         self._asked = None
         # A server that does not label its documents is believed: asked for a version, it gave it.
-        version = answer.version if answer.labelled else max(answer.version, asked)
-        take = not self.loaded or version >= self.held
+        version = answer.version if answer.labelled else max(answer.version or self.held, asked)
+        take = version >= self.held
         self.loaded = True
         self.held = max(self.held, version)
         if self.is_met:
@@ -126,9 +134,7 @@ class Refetch:
             self.due = self._soon(now)
         else:
             self.failures = 0
-            self._older += 1
-            if self._older <= MAX_OLDER:
-                self.due = now + self._backoff.delay(self._older, self._random)
+            self.due = now + self._patience()
         return take
 
     def failed(self, now: float, retry_after: float = 0.0) -> None:
@@ -136,15 +142,21 @@ class Refetch:
         self._asked = None
         self._fail(now, retry_after)
 
+    def _patience(self) -> float:
+        """Return the seconds until the document that was older than announced is fetched again."""
+        if self._older == len(OLDER):
+            return PATIENCE * self._random.uniform(0.9, 1.1)
+        longest = OLDER[self._older]
+        self._older += 1
+        return self._random.uniform(longest / 2, longest)
+
     def _fail(self, now: float, retry_after: float) -> None:
+        if not self.failures:
+            self._failing_since = now
         self.failures += 1
         self._forbidden = now + retry_after
-        self.due = now + self._backoff.delay(self.failures, self._random, floor=retry_after)
-
-    def _take_up(self, version: int, now: float) -> None:
-        given_up = version > self.held and self.due is None and self._asked is None
-        if given_up and now >= self._last_begin + PATIENCE:
-            self.due = self._soon(now)
+        lasted = max(SHORT, now - self._failing_since)
+        self.due = now + self._backoff.delay(self.failures, self._random, floor=retry_after, most=lasted)
 
     def _soon(self, now: float) -> float:
         return max(now, self._settled) + self._random.uniform(0.0, self._spread)

@@ -350,7 +350,7 @@ class SyncFlagClient(Getters):
         for attached in self._hooks:
             attached.to(client)
         if flags is not None:
-            _inherit(client, flags)
+            client.begin_with(flags)
         self._client = client  # whole, for other threads read it without a lock
 
     def _launch(self) -> None:
@@ -429,12 +429,3 @@ def _at_once(answer: Coroutine[Any, Any, T]) -> T:
         return result
     answer.close()
     raise ClientStoppedError("the flag client was not started, or is closed")
-
-
-def _inherit(client: FlagClient, flags: Flags) -> None:
-    """Begin with the flags that the process had which this one was forked from."""
-    client._flags = flags  # noqa: SLF001
-    client._updater._at_hand = flags.source is not Source.NONE  # noqa: SLF001
-    refetch = client._updater.subscription.refetch  # noqa: SLF001
-    refetch.held = flags.version
-    refetch.loaded = flags.source is Source.SERVER

@@ -15,6 +15,7 @@ import httpx
 from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key
 from sdk_client.documents import Document, Unchanged
 from sdk_client.errors import ConfigurationError, DocumentError, KeyRefusedError
+from sdk_client.flags import Flags, Source
 from sdk_client.hooks import Fetch, FetchOutcome, HooksInUse, StreamOpened
 from sdk_client.loading import Loaded, Loader
 from sdk_client.network import networks
@@ -68,10 +69,7 @@ class Target:
 
 
 class Updater:
-    """Runs the streams and the fetches; `on_loaded` takes each answer to keep, and the seconds of having been behind.
-
-    `at_hand` tells that there are flags already, of the bootstrap or the cache; `etag` belongs to those.
-    """
+    """Runs the streams and the fetches; `on_loaded` takes each answer to keep, and the seconds of having been behind."""
 
     def __init__(
         self,
@@ -80,15 +78,13 @@ class Updater:
         random: Random,
         hooks: HooksInUse,
         on_loaded: Callable[[Loaded, float], None],
-        at_hand: bool = False,
-        etag: str = "",
     ) -> None:
         self._target = target
         self._random = random
         self._hooks = hooks
         self._on_loaded = on_loaded
-        self._at_hand = at_hand
-        self._etag = etag
+        self._at_hand = False
+        self._etag = ""
         self._troubled = False
         self._proof: asyncio.TimerHandle | None = None
         self._loaded: Loaded | None = None
@@ -105,6 +101,12 @@ class Updater:
         self.answered = asyncio.Event()
         """Set once there is something to tell whoever waits: flags, or why there will be none."""
         self.last_error: DocumentError | None = None
+
+    def begin_with(self, flags: Flags, etag: str = "") -> None:
+        """Take, before `run`, the flags that there are already; `etag` belongs to them."""
+        self._at_hand = flags.source is not Source.NONE
+        self._etag = etag
+        self.subscription.refetch.begin_with(flags.version, loaded=flags.source is Source.SERVER)
 
     async def run(self, http: httpx.AsyncClient, loader: Loader) -> None:
         """Keep the flags fresh for ever; ends by cancellation, or with a fault of our own."""

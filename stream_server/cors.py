@@ -22,7 +22,7 @@ REQUEST_HEADERS: Final = (
 
 ALLOWED: Final = [
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"Age, X-Stream-Lifetime, X-Stream-Join-Window"),
+    (b"access-control-expose-headers", b"Age, Retry-After, X-Stream-Lifetime, X-Stream-Join-Window"),
 ]
 """Headers of every answer on a stream path."""
 

@@ -112,7 +112,7 @@ static void open_stream(int fd, struct channel *channel)
                           "HTTP/1.1 200 OK\r\ndate: %s\r\ncontent-type: text/event-stream\r\n"
                           "cache-control: public, max-age=0, s-maxage=20\r\nsurrogate-control: max-age=20\r\n"
                           "x-stream-lifetime: 3600\r\nx-stream-join-window: 20\r\naccess-control-allow-origin: *\r\n"
-                          "access-control-expose-headers: Age, X-Stream-Lifetime, X-Stream-Join-Window\r\n"
+                          "access-control-expose-headers: Age, Retry-After, X-Stream-Lifetime, X-Stream-Join-Window\r\n"
                           "transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n",
                           date, (unsigned)size, block);
     put(fd, answer, length);

@@ -425,7 +425,7 @@ sub fs_deliver_to_client {
     unset resp.http.X-Timer;
   }
   set resp.http.Access-Control-Allow-Origin = "*";
-  set resp.http.Access-Control-Expose-Headers = "Age, ETag, X-Stream-Lifetime, X-Stream-Join-Window, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale";
+  set resp.http.Access-Control-Expose-Headers = "Age, ETag, Retry-After, X-Stream-Lifetime, X-Stream-Join-Window, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale";
   set resp.http.X-Content-Type-Options = "nosniff";
 }
 

@@ -287,7 +287,7 @@ sub fs_deliver_stream {
 
 sub fs_every_answer {
     set resp.http.Access-Control-Allow-Origin = "*";
-    set resp.http.Access-Control-Expose-Headers = "Age, ETag, X-Stream-Lifetime, X-Stream-Join-Window, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale";
+    set resp.http.Access-Control-Expose-Headers = "Age, ETag, Retry-After, X-Stream-Lifetime, X-Stream-Join-Window, X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale";
     set resp.http.X-Content-Type-Options = "nosniff";
     if (req.http.X-Fs-Draining) {
         # Whoever keeps the connection would open his next stream here, not where the load balancer sends others.

@@ -27,7 +27,7 @@ CORS: Final[Headers] = [
     (b"access-control-allow-origin", b"*"),
     (
         b"access-control-expose-headers",
-        b"X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale, ETag, Age",
+        b"X-Flagsmith-Document-Updated-At, X-Flagstream-Version, X-Flagstream-Stale, ETag, Age, Retry-After",
     ),
 ]
 

@@ -142,26 +142,65 @@ def test_the_servers_retry_after_is_waited_out() -> None:
 def test_a_stream_that_opens_brings_a_waiting_fetch_forward() -> None:
     refetch = loaded()
     refetch.announce(V2, 100.0)
-    while refetch.due is None or refetch.due < 102.0:
+    now = 100.0
+    while refetch.due is None or refetch.due < now + 2.0:
+        refetch.begin(now)
+        refetch.failed(now)
+        now += 1.0
+    now -= 1.0
+    refetch.connected(now + 0.5)
+    assert refetch.due == now + 0.55
+
+
+def test_after_a_short_outage_the_next_try_is_soon_however_many_there_were() -> None:
+    for seed in range(50):
+        refetch = Refetch(random=Random(seed), now=100.0)
         refetch.begin(100.0)
-        refetch.failed(100.0)
-    refetch.connected(101.0)
-    assert refetch.due == 101.05
+        now = 100.0
+        while now < 103.0:
+            refetch.failed(now)
+            assert refetch.due is not None
+            assert refetch.due <= now + max(1.0, now - 100.0)
+            now = refetch.due
+            refetch.begin(now)
+        assert now <= 106.0, "an outage of three seconds is over after six"
 
 
-def test_each_version_has_three_more_tries_of_its_own() -> None:
+def test_each_version_has_three_more_tries_of_its_own_within_seconds_and_then_one_a_minute() -> None:
     refetch = loaded()
     now = 100.0
     for version in (V2, V3):
         refetch.announce(version, now)
-        tries = 0
-        while refetch.due is not None:
+        began = now
+        waits = []
+        for _ in range(6):
+            assert refetch.due is not None
+            waits.append(refetch.due - now)
             now = refetch.due
             assert refetch.begin(now) == version
             refetch.finished(labelled(V1), now)
-            tries += 1
-        assert tries == 4
-    refetch.announce(V3, now + 59.0)
-    assert refetch.due is None
-    refetch.announce(V3, now + 61.0)
-    assert refetch.due == now + 61.0, "a later stream tells of it again, and much later it is worth another try"
+            refetch.announce(version, now)
+        assert waits[0] == 0
+        for wait, (least, most) in zip(waits[1:], [(0.5, 1), (1, 2), (2, 4), (54, 66), (54, 66)], strict=True):
+            assert least <= wait <= most
+        assert now > began + 100
+
+
+def test_flags_at_hand_are_not_replaced_by_older_ones() -> None:
+    refetch = Refetch(random=Random(1), now=100.0)
+    refetch.begin_with(V2, loaded=False)
+    refetch.begin(100.0)
+    assert not refetch.finished(labelled(V1), 100.1)
+    assert refetch.loaded
+    assert refetch.is_met, "nothing newer was announced"
+    refetch.poll(200.0)
+    refetch.begin(200.0)
+    assert refetch.finished(labelled(V3), 200.1)
+
+
+def test_a_server_without_versions_replaces_flags_at_hand() -> None:
+    refetch = Refetch(random=Random(1), now=100.0)
+    refetch.begin_with(V2, loaded=False)
+    refetch.begin(100.0)
+    assert refetch.finished(Document(MappingProxyType({})), 100.1)
+    assert refetch.held == V2

@@ -182,6 +182,7 @@ export class Connection {
   woke(now) {
     if (now < this.#woken + WAKE_INTERVAL) return [];
     this.#woken = now;
+    this.#reconnect.worked(); // what failed before is another matter
     this.#live?.leaveBy(now + WAKE_INTERVAL);
     if (this.#live || this.#openAt < Infinity) {
       const soon = Math.max(now + uniform(this.#random, 0, 1), this.#openedAt + this.#reconnect.least);
