@@ -109,7 +109,7 @@ class Refetch:
             soon = self._soon(now)
             self.due = soon if self.due is None else min(self.due, soon)
 
-    def begin(self, now: float) -> int:
+    def begin(self) -> int:
         """Begin the one flight; return the version to ask for, 0 where none is known."""
         self.due = None
         self._asked = self.wanted

@@ -69,7 +69,7 @@ class Target:
 
 
 class Updater:
-    """Runs the streams and the fetches; `on_loaded` takes each answer to keep, and the seconds of having been behind."""
+    """Runs the streams and the fetches; `on_loaded` takes each answer to keep, and for how long it was missing."""
 
     def __init__(
         self,
