@@ -222,7 +222,7 @@ async def serve_document(peer: Peer) -> None:
     if server.etags:
         headers["ETag"] = f'"{zlib.crc32(body):x}"'
         if peer.request.headers.get("if-none-match") == headers["ETag"]:
-            await answers(304, **headers)(peer)
+            await answers(304, b"", **headers)(peer)
             return
     await answers(200, body, **headers)(peer)
 
