@@ -6,7 +6,9 @@ httpx is its only dependency but for extras. What it decides (decoding, reconnec
 without I/O, joined in `sdk_client.subscription`, which any other shell may drive. `js/` is the same for browsers.
 """
 
-from sdk_client.changes import Change, Changes
+from sdk_client.awaiting import Changes
+from sdk_client.blocking import BlockingChanges
+from sdk_client.changes import Change
 from sdk_client.client import FlagClient
 from sdk_client.errors import (
     ClientStoppedError,
@@ -28,6 +30,7 @@ from sdk_client.updater import Counts
 
 __all__ = [
     "Backoff",
+    "BlockingChanges",
     "Callback",
     "Change",
     "Changes",

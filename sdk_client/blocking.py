@@ -25,8 +25,6 @@ class BlockingChanges:
         self._before_wait = before_wait
         self._backlog = Backlog(limit)
         self._news = threading.Condition()
-        self._closed = False
-        self._error: BaseException | None = None
 
     def get(self, timeout: float | None = None) -> Change:
         """Return the next change, waiting for it.
@@ -36,14 +34,14 @@ class BlockingChanges:
         self._before_wait()
         change = self.take(timeout)
         if change is None:
-            raise self._error or ClientStoppedError("there are no more changes, the flag client is closed")
+            raise self._backlog.fault or ClientStoppedError("there are no more changes, the flag client is closed")
         return change
 
     def take(self, timeout: float | None = None) -> Change | None:
         """Wait for the next change (TimeoutError), wherever this is called; return None when the last was read."""
         until = None if timeout is None else monotonic() + timeout
         with self._news:
-            while (change := self._backlog.pop()) is None and not self._closed:
+            while (change := self._backlog.pop()) is None and not self._backlog.has_ended:
                 left = None if until is None else until - monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(f"no change within {timeout:g} s")
@@ -52,24 +50,21 @@ class BlockingChanges:
 
     def cancel(self) -> None:
         """End the iteration at once; what is unread is dropped."""
-        with self._news:
+        with self._news:  # which is reentrant: nothing may come between the two
             self._backlog.clear()
-        self.close()
+            self.close()
 
     def put(self, changes: Iterable[Change]) -> None:
         """Add changes for the reader, merging when it is too far behind."""
         with self._news:
-            if not self._closed:
-                self._backlog.put(changes)
-                self._news.notify_all()
+            self._backlog.put(changes)
+            self._news.notify_all()
 
-    def close(self, error: BaseException | None = None) -> None:
-        """End the iteration once what is unread has been read; `error` is raised then."""
+    def close(self, fault: BaseException | None = None) -> None:
+        """End the iteration once what is unread has been read; `fault` is raised then."""
         with self._news:
-            if not self._closed:
-                self._closed = True
-                self._error = error
-                self._news.notify_all()
+            self._backlog.end(fault)
+            self._news.notify_all()
 
     def after_fork(self) -> None:
         """Go on in a child, where whoever held the lock does not exist."""
@@ -83,4 +78,4 @@ class BlockingChanges:
         change = self.take()
         if change is not None:
             return change
-        raise StopIteration if self._error is None else self._error
+        raise StopIteration if self._backlog.fault is None else self._backlog.fault

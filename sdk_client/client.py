@@ -13,9 +13,10 @@ from typing import Any, Final, Literal, Self
 import httpx
 
 from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key, check_key
+from sdk_client.awaiting import Changes
 from sdk_client.bootstrap import Bootstrap, read_bootstrap
 from sdk_client.cache import Cached, DiskCache
-from sdk_client.changes import Changes, difference
+from sdk_client.changes import difference
 from sdk_client.documents import Document, read_environment, read_flags
 from sdk_client.errors import ClientStoppedError, ConfigurationError, DocumentError, NotReadyError
 from sdk_client.evaluation import Environment, require_engine

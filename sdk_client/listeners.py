@@ -8,7 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from weakref import WeakSet
 
-from sdk_client.changes import Change, Changes
+from sdk_client.awaiting import Changes
+from sdk_client.changes import Change
 
 __all__ = ["Callback", "Listeners"]
 
