@@ -40,18 +40,20 @@ function checkKey(key) {
 function checkUrl(url, option) {
   let parsed;
   try {
-    parsed = new URL(url, globalThis.location?.href);
+    parsed = new URL(url || "//", globalThis.location?.href); // else nothing at all would be the page's own address
   } catch {
     throw new ConfigurationError(`${option} is not a URL`);
   }
   if (!/^https?:$/.test(parsed.protocol)) throw new ConfigurationError(`${option} must begin with http:// or https://`);
+  if (parsed.username || parsed.password) throw new ConfigurationError(`${option} must have no password: fetch refuses it`);
   if (parsed.search || parsed.hash) throw new ConfigurationError(`${option} must have neither a query nor a fragment`);
   return parsed.href.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
 }
 
-function checkSeconds(seconds) {
+function checkSeconds(seconds, { above = false } = {}) {
   for (const [option, value] of Object.entries(seconds)) {
-    if (!(typeof value === "number" && value >= 0)) throw new ConfigurationError(`${option} must be 0 seconds or more`);
+    if (typeof value === "number" && (above ? value > 0 : value >= 0)) continue;
+    throw new ConfigurationError(`${option} must be ${above ? "above 0 seconds" : "0 seconds or more"}`);
   }
 }
 
@@ -208,6 +210,55 @@ function secondsIn(text) {
   return Number.isFinite(seconds) && seconds >= 0 ? seconds : null;
 }
 
+const FORMAT = 1;
+const ETAG = /^((W\/)?"[\x21\x23-\x7e]{0,256}")?$/; // anything else would make every request fail that carries it
+
+function browserStorage() {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function pack({ flags, version, etag }) {
+  return { format: FORMAT, version, etag, flags: [...flags.values()].map((each) => [each.name, each.enabled, each.value]) };
+}
+
+function unpack(packed) {
+  const { format, version, etag, flags } = packed ?? {};
+  if (format !== FORMAT || !(Number.isSafeInteger(version) && version >= 0) || !Array.isArray(flags)) return null;
+  if (!flags.every((each) => Array.isArray(each) && typeof each[0] === "string")) return null;
+  const found = new Map(flags.map(([name, enabled, value]) => [name, flag(name, enabled === true, value)]));
+  return { flags: found, version, etag: checkEtag(etag) };
+}
+
+function checkEtag(etag) {
+  return typeof etag === "string" && ETAG.test(etag) ? etag : "";
+}
+
+function readKept(storage, place, who) {
+  try {
+    const kept = JSON.parse(storage?.getItem(place) ?? "null");
+    return kept?.who === who ? unpack(kept) : null;
+  } catch {
+    return null; // somebody else's, or broken: as if there were none
+  }
+}
+
+function keep(storage, place, who, document) {
+  try {
+    storage?.setItem(place, JSON.stringify({ who, ...pack(document) }));
+  } catch {
+  }
+}
+
+const LONGEST = 2 ** 31 - 1; // milliseconds; the browser fires a longer one at once
+
+function later(seconds, act) {
+  return setTimeout(act, Math.min(seconds * 1000, LONGEST));
+}
+
 const MILLION = 1e6;
 const END = 2 ** 53;
 
@@ -233,7 +284,8 @@ function eventVersion(data) {
 function decimalSeconds(text) {
   const match = /^(\d{1,10})(?:\.(\d{1,9}))?$/.exec(text);
   if (!match) return 0;
-  return Number(match[1]) * MILLION + Math.round(Number((match[2] ?? "").padEnd(9, "0")) / 1000);
+  const version = Number(match[1]) * MILLION + Math.round(Number((match[2] ?? "").padEnd(9, "0")) / 1000);
+  return version < END ? version : 0;
 }
 
 function digits(text) {
@@ -241,9 +293,13 @@ function digits(text) {
   return version < END ? version : 0;
 }
 
+const MAX_BODY = 16 * 1024 * 1024; // bytes: a body without end would fill the memory
+
 function readFlags(content) {
   const found = Array.isArray(content) ? content.map(item) : Object.entries(content ?? {}).map(state);
-  return new Map(found.map((each) => [each.name, each]));
+  const flags = new Map(found.map((each) => [each.name, each]));
+  if (flags.size < found.length) throw new DocumentError("the flags document holds a feature twice");
+  return flags;
 }
 
 function item(content) {
@@ -257,7 +313,17 @@ function item(content) {
 function state([name, content]) {
   if (typeof content === "boolean") return flag(name, content);
   if (content === null || typeof content !== "object") return flag(name, true, content);
-  return flag(name, content.enabled ?? true, content.value);
+  const { enabled = true, value = null } = content;
+  if (typeof enabled !== "boolean") throw new DocumentError(`${name} has an enabled that is neither true nor false`);
+  return flag(name, enabled, copied(name, value));
+}
+
+function copied(name, value) {
+  try {
+    return JSON.parse(JSON.stringify(value) ?? "null");
+  } catch {
+    throw new DocumentError(`${name} has a value that JSON does not know`);
+  }
 }
 
 class Loader {
@@ -275,12 +341,12 @@ class Loader {
     else if (traits === null) this.#url = `${apiUrl}/api/v1/identities/?identifier=${encodeURIComponent(identity)}`;
     else {
       this.#url = `${apiUrl}/api/v1/identities/`;
-      const entries = Object.entries(traits).map(([name, value]) => ({ trait_key: name, trait_value: value }));
-      this.#body = JSON.stringify({ identifier: identity, traits: entries });
+      const listed = traits.map(([name, value]) => ({ trait_key: name, trait_value: value }));
+      this.#body = JSON.stringify({ identifier: identity, traits: listed });
     }
   }
 
-  async load(version, etag) {
+  async load(version, etag, signal) {
     const headers = { Accept: "application/json", "X-Environment-Key": this.#key };
     const post = this.#body !== undefined;
     if (post) headers["Content-Type"] = "application/json";
@@ -290,7 +356,7 @@ class Loader {
       method: post ? "POST" : "GET",
       headers,
       body: this.#body,
-    });
+    }, signal);
     const unchanged = response.status === 304 && Boolean(etag);
     if (!unchanged) refuse(response);
     const label = digits(response.headers.get("x-flagstream-version") ?? "");
@@ -299,23 +365,41 @@ class Loader {
       version: label || decimalSeconds(response.headers.get("x-flagsmith-document-updated-at") ?? ""),
       labelled: label > 0,
       stale: response.headers.get("x-flagstream-stale") === "1",
-      etag: unchanged ? etag : (response.headers.get("etag") ?? ""),
+      etag: unchanged ? etag : checkEtag(response.headers.get("etag")),
     };
   }
 
-  async #ask(url, request) {
+  async #ask(url, request, signal) {
     const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), this.#timeout * 1000);
+    const abort = () => controller.abort();
+    const timer = later(this.#timeout, abort);
+    signal.addEventListener("abort", abort, { signal: controller.signal });
     try {
       const options = { ...request, cache: "no-store", credentials: "omit", signal: controller.signal };
       const response = await this.#fetch(url, options);
-      return { response, text: await response.text() };
+      return { response, text: await textOf(response) };
     } catch (error) {
+      if (error instanceof DocumentError) throw error;
       if (controller.signal.aborted) throw new DocumentError(`no answer within ${this.#timeout} s`);
       throw new DocumentError(`cannot reach the flags API: ${error.message}`);
     } finally {
       clearTimeout(timer);
+      abort(); // leaves what was not read, and takes the listener away
     }
+  }
+}
+
+async function textOf(response) {
+  const reader = response.body?.getReader();
+  if (!reader) return response.text();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let size = 0; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    size += value.length;
+    if (size > MAX_BODY) throw new DocumentError(`the document is larger than ${MAX_BODY} bytes`, { status: response.status });
+    text += decoder.decode(value, { stream: true });
   }
 }
 
@@ -340,8 +424,6 @@ function read(text) {
   return readFlags(items);
 }
 
-const LONGEST_TIMER = 2 ** 31 - 1; // milliseconds; a longer one fires at once
-
 function monotonic() {
   return performance.now() / 1000;
 }
@@ -355,6 +437,7 @@ class Driver {
   #timer;
   #stopped = false;
   #heard = -Infinity;
+  #aborter = new AbortController();
 
   constructor(machine, { open, load, tell }) {
     this.#machine = machine;
@@ -372,6 +455,7 @@ class Driver {
     clearTimeout(this.#timer);
     for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
+    this.#aborter.abort();
   }
 
   get silence() {
@@ -417,7 +501,7 @@ class Driver {
     let answer;
     let fault = null;
     try {
-      answer = await this.#load(asked);
+      answer = await this.#load(asked, this.#aborter.signal);
     } catch (error) {
       fault = error;
     }
@@ -441,9 +525,8 @@ class Driver {
     clearTimeout(this.#timer);
     const { deadline } = this.#machine;
     if (this.#stopped || deadline === Infinity) return;
-    const left = Math.max(0, (deadline - monotonic()) * 1000);
     const fire = () => this.#carryOut(this.#machine.tick(Math.max(monotonic(), Math.min(deadline, monotonic() + 0.1))));
-    this.#timer = setTimeout(fire, Math.min(left, LONGEST_TIMER));
+    this.#timer = later(Math.max(0, deadline - monotonic()), fire);
   }
 }
 
@@ -457,6 +540,10 @@ class Emitter {
     return () => void callbacks.delete(call);
   }
 
+  clear() {
+    this.#callbacks.clear();
+  }
+
   emit(name, what) {
     for (const call of [...(this.#callbacks.get(name) ?? [])]) {
       try {
@@ -466,6 +553,35 @@ class Emitter {
         else console.error(error);
       }
     }
+  }
+}
+
+function checkIdentity(identity, traits) {
+  if (identity === null) return { identity, traits: null, who: "" };
+  if (typeof identity !== "string" || !identity || !isUnicode(identity)) {
+    throw new ConfigurationError("identity must be text that is not empty");
+  }
+  const checked = traits && checkTraits(traits);
+  return { identity, traits: checked, who: JSON.stringify([identity, checked]) };
+}
+
+function checkTraits(traits) {
+  if (typeof traits !== "object" || Array.isArray(traits)) {
+    throw new ConfigurationError('traits must be an object, as in { plan: "free" }');
+  }
+  const entries = Object.entries(traits).filter(([, value]) => value !== undefined);
+  for (const [name, value] of entries) {
+    if (value === null || typeof value === "boolean" || typeof value === "string" || Number.isFinite(value)) continue;
+    throw new ConfigurationError(`the trait ${name} must be text, a finite number, true, false or null`);
+  }
+  return entries.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function isUnicode(text) {
+  try {
+    return Boolean(encodeURIComponent(text));
+  } catch {
+    return false;
   }
 }
 
@@ -527,7 +643,7 @@ class Presence {
     clearTimeout(this.#pausing);
     this.#last = clocks();
     if (this.hidden) {
-      if (this.#pauseAfter < Infinity) this.#pausing = setTimeout(() => this.#tell("paused"), this.#pauseAfter * 1000);
+      if (this.#pauseAfter < Infinity) this.#pausing = later(this.#pauseAfter, () => this.#tell("paused"));
       this.#tell("hidden");
     } else {
       this.#tell("visible");
@@ -617,6 +733,7 @@ class Tabs {
   }
 
   #hear(message) {
+    if (typeof message?.leads !== "boolean") return; // not ours
     if (message.leads) {
       if (this.#leading) return; // the last words of one that was relieved
       this.#heard = performance.now();
@@ -638,10 +755,10 @@ class Tabs {
   }
 
   #takeSoon(seconds) {
-    this.#taking ??= setTimeout(() => {
+    this.#taking ??= later(seconds, () => {
       this.#taking = undefined;
       if (this.#channel && !this.#leading && !this.#part.hidden) this.#request({ steal: true });
-    }, seconds * 1000);
+    });
   }
 
   #request(how) {
@@ -778,43 +895,6 @@ class Member {
     if (runs) this.#part.run();
     else this.#part.halt(this.#paused);
     if (!this.#closed) this.tell(this.#part.state());
-  }
-}
-
-const FORMAT = 1;
-
-function browserStorage() {
-  try {
-    return globalThis.localStorage ?? null;
-  } catch {
-    return null;
-  }
-}
-
-function pack({ flags, version, etag }) {
-  return { format: FORMAT, version, etag, flags: [...flags.values()].map((each) => [each.name, each.enabled, each.value]) };
-}
-
-function unpack(packed) {
-  if (packed?.format !== FORMAT || !Array.isArray(packed.flags) || !Number.isSafeInteger(packed.version)) return null;
-  const flags = new Map();
-  for (const [name, enabled, value] of packed.flags) flags.set(name, flag(String(name), enabled === true, value));
-  return { flags, version: packed.version, etag: typeof packed.etag === "string" ? packed.etag : "" };
-}
-
-function readKept(storage, place, who) {
-  try {
-    const kept = JSON.parse(storage?.getItem(place) ?? "null");
-    return kept?.who === who ? unpack(kept) : null;
-  } catch {
-    return null; // somebody else's, or broken: as if there were none
-  }
-}
-
-function keep(storage, place, who, document) {
-  try {
-    storage?.setItem(place, JSON.stringify({ who, ...pack(document) }));
-  } catch {
   }
 }
 
@@ -1262,9 +1342,9 @@ class Refetch {
   #failingSince;
   #forbidden = -Infinity;
 
-  constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0 } = {}) {
+  constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0, loaded = false } = {}) {
     this.held = held;
-    this.loaded = held > 0;
+    this.loaded = loaded;
     this.#random = random;
     this.#spread = spread;
     this.#backoff = backoff ?? new Backoff({ base: 0.5, least: 0 });
@@ -1305,8 +1385,8 @@ class Refetch {
   finished({ version, labelled, stale }, now) {
     const asked = this.#asked ?? 0;
     this.#asked = null;
-    const is = labelled ? version : Math.max(version, asked); // rule 17
-    const take = !this.loaded || is >= this.held;
+    const is = labelled ? version : Math.max(version || this.held, asked); // rule 17
+    const take = is >= this.held;
     this.loaded = true;
     this.held = Math.max(this.held, is);
     if (stale && !this.isMet) {
@@ -1361,9 +1441,9 @@ class Subscription {
   #behindSince = null;
 
   constructor({ random = Math.random, heartbeat = 15, openTimeout = 10, spread = 0, pollInterval = 60, polls = false,
-                backoff, now = 0, held = 0 } = {}) {
+                backoff, now = 0, held = 0, loaded = false } = {}) {
     this.connection = new Connection({ random, heartbeat, openTimeout, backoff });
-    this.refetch = new Refetch({ random, spread, backoff, now, held });
+    this.refetch = new Refetch({ random, spread, backoff, now, held, loaded });
     this.polling = new Polling(random, pollInterval);
     this.#polls = polls;
     this.#grace = GRACE + spread;
@@ -1575,8 +1655,9 @@ class FlagClient extends Getters {
     super();
     this.#options = checked(options);
     if (options.onChange) this.on("change", options.onChange);
-    if (options.bootstrap) this.#put({ flags: readFlags(options.bootstrap), version: 0, etag: "" }, "bootstrap");
-    this.#enter(options.identity ?? null, options.traits ?? null);
+    const scope = checkIdentity(options.identity ?? null, options.traits ?? null);
+    if (options.bootstrap) this.#put({ flags: readBootstrap(options.bootstrap), version: 0, etag: "" }, "bootstrap");
+    this.#enter(scope);
   }
 
   get flags() {
@@ -1616,6 +1697,7 @@ class FlagClient extends Getters {
 
   #wait(timeout) {
     if (this.#lastError instanceof KeyRefusedError) return Promise.reject(this.#lastError);
+    if (this.#closed) return Promise.reject(new NotReadyError(0, this.#lastError));
     return new Promise((resolve, reject) => {
       const settle = (act, result) => {
         clearTimeout(timer);
@@ -1623,7 +1705,7 @@ class FlagClient extends Getters {
         act(result);
       };
       const waiter = { resolve: () => settle(resolve, this), reject: (error) => settle(reject, error) };
-      const timer = setTimeout(() => waiter.reject(new NotReadyError(timeout, this.#lastError)), timeout * 1000);
+      const timer = later(timeout, () => waiter.reject(new NotReadyError(timeout, this.#lastError)));
       this.#waiting.add(waiter);
     });
   }
@@ -1632,10 +1714,16 @@ class FlagClient extends Getters {
     return this.#emitter.on(name, callback);
   }
 
-  identify(identifier, traits = null) {
-    if (this.#closed) return Promise.reject(new ConfigurationError("the client is closed"));
+  identify(identity, traits = null) {
+    let scope;
+    try {
+      if (this.#closed) throw new ConfigurationError("the client is closed");
+      scope = checkIdentity(identity, traits); // before anything is left: the client goes on as it was
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#leave();
-    this.#enter(identifier, traits);
+    this.#enter(scope);
     return this.ready();
   }
 
@@ -1646,18 +1734,21 @@ class FlagClient extends Getters {
   close() {
     if (this.#closed) return;
     this.#leave();
-    this.#become("closed");
-    this.#closed = true;
+    this.#closed = true; // before anybody is told, who may call back
     for (const waiter of [...this.#waiting]) waiter.reject(new NotReadyError(0, this.#lastError));
+    this.#status = "closed";
+    this.#emitter.emit("status", "closed");
+    this.#emitter.clear();
   }
 
-  #enter(identity, traits) {
+  #enter(scope) {
     const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter, relieveAfter } = this.#options;
     const place = `flagstream/1 ${apiUrl} ${environmentKey}`;
-    const who = identity === null ? "" : JSON.stringify([identity, traits]);
-    this.#scope = { place, who, identity, traits };
+    const { who } = scope;
+    this.#scope = { place, ...scope };
     this.#lastError = null;
     this.#etag = "";
+    this.#version = 0; // of other flags: the document of these may be older
     if (this.#source === "server") this.#source = "cache"; // another identity's, until this one's are here
     const kept = readKept(storage, place, who);
     if (kept) this.#put(kept, "cache");
@@ -1695,12 +1786,14 @@ class FlagClient extends Getters {
       spread,
       pollInterval,
       polls: !streaming,
-      now: performance.now() / 1000,
-      held: this.#source === "server" ? this.#version : 0,
+      now: monotonic(),
+      held: this.#version,
+      loaded: this.#source === "server",
     });
+    if (this.#source !== "server") this.#become("starting");
     this.#driver = new Driver(subscription, {
       open,
-      load: (version) => loader.load(version, this.#etag),
+      load: (version, signal) => loader.load(version, this.#etag, signal),
       tell: (action) => this.#took(action, subscription),
     });
     this.#driver.start("start", ...(streaming ? ["follow"] : []));
@@ -1726,6 +1819,7 @@ class FlagClient extends Getters {
     this.#emitter.emit("fetch", { outcome, seconds, version, reason });
     if (!error) {
       this.#lastError = null;
+      if (outcome === "older" && this.#source !== "server") this.#share(this.#held); // kept ones that are newer
       return;
     }
     this.#fail(error);
@@ -1742,6 +1836,14 @@ class FlagClient extends Getters {
   #keep({ answer, behind }, version) {
     const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
     keep(this.#options.storage, this.#scope.place, this.#scope.who, document);
+    this.#share(document, behind);
+  }
+
+  get #held() {
+    return { flags: this.#flags, version: this.#version, etag: this.#etag };
+  }
+
+  #share(document, behind) {
     this.#put(document, "server", behind);
     this.#member?.tell({ kind: "document", document: pack(document) });
   }
@@ -1764,15 +1866,14 @@ class FlagClient extends Getters {
   }
 
   #state() {
-    const document = this.#source === "server" ? pack({ flags: this.#flags, version: this.#version, etag: this.#etag }) : null;
+    const document = this.#source === "server" ? pack(this.#held) : null;
     const fault = this.#lastError && { ...this.#lastError, message: this.#lastError.message };
     return { kind: "state", status: this.#status, connected: this.#connected, document, fault };
   }
 
   #hear(message) {
     const document = unpack(message.document);
-    const news = document && (this.#source !== "server" || document.version > this.#version);
-    if (news) this.#put(document, "server");
+    if (document) this.#put(document.version < this.#version ? this.#held : document, "server");
     if (message.fault) this.#fail(faultOf(message.fault));
     if (message.kind !== "state") return;
     this.#connected = message.connected;
@@ -1798,6 +1899,15 @@ function faultOf({ name, message, status, retryAfter }) {
   return new Kind(message, { status, retryAfter });
 }
 
+function readBootstrap(bootstrap) {
+  try {
+    if (typeof bootstrap === "object") return readFlags(bootstrap);
+  } catch (error) {
+    throw new ConfigurationError(`bootstrap cannot be read: ${error.message}`);
+  }
+  throw new ConfigurationError("bootstrap must be an object or a list");
+}
+
 function checked({
   environmentKey,
   apiUrl,
@@ -1817,12 +1927,14 @@ function checked({
   fetch = globalThis.fetch?.bind(globalThis),
   EventSource = globalThis.EventSource,
 }) {
-  checkSeconds({ spread, heartbeat, pollInterval, requestTimeout, pauseAfter });
+  checkSeconds({ spread, pollInterval, pauseAfter, ...(relieveAfter !== undefined && { relieveAfter }) });
+  checkSeconds({ heartbeat, requestTimeout, ...(!streaming && { pollInterval }) }, { above: true });
   return {
     environmentKey: checkKey(environmentKey),
     apiUrl: checkUrl(apiUrl, "apiUrl"),
     streamUrl: checkUrl(streamUrl, "streamUrl"),
-    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, relieveAfter, streaming, offline, shared },
+    ...{ spread, heartbeat, requestTimeout, pauseAfter, relieveAfter, streaming, offline, shared },
+    pollInterval: pollInterval || Infinity,
     ...{ storage, random, backoff, fetch, EventSource },
   };
 }
@@ -1843,7 +1955,8 @@ class FlagStream {
 
   constructor({ environmentKey, streamUrl, heartbeat = 15, shared = true, pauseAfter = 300, relieveAfter, random,
                 backoff, fetch, EventSource } = {}) {
-    checkSeconds({ heartbeat, pauseAfter });
+    checkSeconds({ pauseAfter, ...(relieveAfter !== undefined && { relieveAfter }) });
+    checkSeconds({ heartbeat }, { above: true });
     const url = streamAddress(checkUrl(streamUrl, "streamUrl"), checkKey(environmentKey));
     this.#options = { url, heartbeat, random, backoff, fetch, EventSource };
     const part = {
@@ -1936,7 +2049,7 @@ class FlagStream {
   }
 
   #announce(version, replay) {
-    if (version <= this.version) return; // streams repeat what they know, and joined ones replay
+    if (!(Number.isSafeInteger(version) && version > this.version)) return; // streams repeat what they know
     this.version = version;
     this.#member.tell({ kind: "version", version, replay });
     this.#emitter.emit("version", { version, updatedAt: secondsOf(version), replay });
@@ -1945,7 +2058,7 @@ class FlagStream {
   #hear(message) {
     if (message.kind === "version") this.#announce(message.version, message.replay);
     if (message.kind !== "state") return;
-    if (message.version) this.#announce(message.version, true);
+    this.#announce(message.version, true);
     this.#retryAt = monotonic() + message.retryIn;
     this.#become(message.state);
   }
@@ -1955,6 +2068,7 @@ class FlagStream {
     this.state = state;
     this.#member.tell({ kind: "state", state, retryIn: this.retryIn, version: this.version });
     this.#emitter.emit("state", state);
+    if (state === "closed") this.#emitter.clear();
   }
 }
 

@@ -16,18 +16,20 @@ export function checkKey(key) {
 export function checkUrl(url, option) {
   let parsed;
   try {
-    parsed = new URL(url, globalThis.location?.href);
+    parsed = new URL(url || "//", globalThis.location?.href); // else nothing at all would be the page's own address
   } catch {
     throw new ConfigurationError(`${option} is not a URL`);
   }
   if (!/^https?:$/.test(parsed.protocol)) throw new ConfigurationError(`${option} must begin with http:// or https://`);
+  if (parsed.username || parsed.password) throw new ConfigurationError(`${option} must have no password: fetch refuses it`);
   if (parsed.search || parsed.hash) throw new ConfigurationError(`${option} must have neither a query nor a fragment`);
   return parsed.href.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
 }
 
-export function checkSeconds(seconds) {
+export function checkSeconds(seconds, { above = false } = {}) {
   for (const [option, value] of Object.entries(seconds)) {
-    if (!(typeof value === "number" && value >= 0)) throw new ConfigurationError(`${option} must be 0 seconds or more`);
+    if (typeof value === "number" && (above ? value > 0 : value >= 0)) continue;
+    throw new ConfigurationError(`${option} must be ${above ? "above 0 seconds" : "0 seconds or more"}`);
   }
 }
 

@@ -2,13 +2,15 @@
 
 import { checkKey, checkSeconds, checkUrl, streamAddress } from "./addresses.js";
 import { Loader, readFlags } from "./documents.js";
-import { Driver } from "./driver.js";
+import { Driver, monotonic } from "./driver.js";
 import { Emitter } from "./emitter.js";
 import { ConfigurationError, DocumentError, KeyRefusedError, NotReadyError } from "./errors.js";
 import { Getters, difference } from "./flags.js";
+import { checkIdentity } from "./identities.js";
 import { Member } from "./member.js";
 import { browserStorage, keep, pack, readKept, unpack } from "./storage.js";
 import { Subscription } from "./subscription.js";
+import { later } from "./timers.js";
 import { opener } from "./transport.js";
 import { secondsOf } from "./versions.js";
 
@@ -32,8 +34,9 @@ export class FlagClient extends Getters {
     super();
     this.#options = checked(options);
     if (options.onChange) this.on("change", options.onChange);
-    if (options.bootstrap) this.#put({ flags: readFlags(options.bootstrap), version: 0, etag: "" }, "bootstrap");
-    this.#enter(options.identity ?? null, options.traits ?? null);
+    const scope = checkIdentity(options.identity ?? null, options.traits ?? null);
+    if (options.bootstrap) this.#put({ flags: readBootstrap(options.bootstrap), version: 0, etag: "" }, "bootstrap");
+    this.#enter(scope);
   }
 
   /** All flags by name, as they are now; a later change makes another Map. */
@@ -84,6 +87,7 @@ export class FlagClient extends Getters {
 
   #wait(timeout) {
     if (this.#lastError instanceof KeyRefusedError) return Promise.reject(this.#lastError);
+    if (this.#closed) return Promise.reject(new NotReadyError(0, this.#lastError));
     return new Promise((resolve, reject) => {
       const settle = (act, result) => {
         clearTimeout(timer);
@@ -91,7 +95,7 @@ export class FlagClient extends Getters {
         act(result);
       };
       const waiter = { resolve: () => settle(resolve, this), reject: (error) => settle(reject, error) };
-      const timer = setTimeout(() => waiter.reject(new NotReadyError(timeout, this.#lastError)), timeout * 1000);
+      const timer = later(timeout, () => waiter.reject(new NotReadyError(timeout, this.#lastError)));
       this.#waiting.add(waiter);
     });
   }
@@ -105,10 +109,16 @@ export class FlagClient extends Getters {
   }
 
   /** Take the flags of one identity from now on, null for the environment's own; resolves once they are here. */
-  identify(identifier, traits = null) {
-    if (this.#closed) return Promise.reject(new ConfigurationError("the client is closed"));
+  identify(identity, traits = null) {
+    let scope;
+    try {
+      if (this.#closed) throw new ConfigurationError("the client is closed");
+      scope = checkIdentity(identity, traits); // before anything is left: the client goes on as it was
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#leave();
-    this.#enter(identifier, traits);
+    this.#enter(scope);
     return this.ready();
   }
 
@@ -121,18 +131,21 @@ export class FlagClient extends Getters {
   close() {
     if (this.#closed) return;
     this.#leave();
-    this.#become("closed");
-    this.#closed = true;
+    this.#closed = true; // before anybody is told, who may call back
     for (const waiter of [...this.#waiting]) waiter.reject(new NotReadyError(0, this.#lastError));
+    this.#status = "closed";
+    this.#emitter.emit("status", "closed");
+    this.#emitter.clear();
   }
 
-  #enter(identity, traits) {
+  #enter(scope) {
     const { apiUrl, streamUrl, environmentKey, storage, offline, shared, pauseAfter, relieveAfter } = this.#options;
     const place = `flagstream/1 ${apiUrl} ${environmentKey}`;
-    const who = identity === null ? "" : JSON.stringify([identity, traits]);
-    this.#scope = { place, who, identity, traits };
+    const { who } = scope;
+    this.#scope = { place, ...scope };
     this.#lastError = null;
     this.#etag = "";
+    this.#version = 0; // of other flags: the document of these may be older
     if (this.#source === "server") this.#source = "cache"; // another identity's, until this one's are here
     const kept = readKept(storage, place, who);
     if (kept) this.#put(kept, "cache");
@@ -170,12 +183,14 @@ export class FlagClient extends Getters {
       spread,
       pollInterval,
       polls: !streaming,
-      now: performance.now() / 1000,
-      held: this.#source === "server" ? this.#version : 0,
+      now: monotonic(),
+      held: this.#version,
+      loaded: this.#source === "server",
     });
+    if (this.#source !== "server") this.#become("starting");
     this.#driver = new Driver(subscription, {
       open,
-      load: (version) => loader.load(version, this.#etag),
+      load: (version, signal) => loader.load(version, this.#etag, signal),
       tell: (action) => this.#took(action, subscription),
     });
     this.#driver.start("start", ...(streaming ? ["follow"] : []));
@@ -201,6 +216,7 @@ export class FlagClient extends Getters {
     this.#emitter.emit("fetch", { outcome, seconds, version, reason });
     if (!error) {
       this.#lastError = null;
+      if (outcome === "older" && this.#source !== "server") this.#share(this.#held); // kept ones that are newer
       return;
     }
     this.#fail(error);
@@ -217,6 +233,14 @@ export class FlagClient extends Getters {
   #keep({ answer, behind }, version) {
     const document = { flags: answer.flags ?? this.#flags, version, etag: answer.etag };
     keep(this.#options.storage, this.#scope.place, this.#scope.who, document);
+    this.#share(document, behind);
+  }
+
+  get #held() {
+    return { flags: this.#flags, version: this.#version, etag: this.#etag };
+  }
+
+  #share(document, behind) {
     this.#put(document, "server", behind);
     this.#member?.tell({ kind: "document", document: pack(document) });
   }
@@ -239,15 +263,14 @@ export class FlagClient extends Getters {
   }
 
   #state() {
-    const document = this.#source === "server" ? pack({ flags: this.#flags, version: this.#version, etag: this.#etag }) : null;
+    const document = this.#source === "server" ? pack(this.#held) : null;
     const fault = this.#lastError && { ...this.#lastError, message: this.#lastError.message };
     return { kind: "state", status: this.#status, connected: this.#connected, document, fault };
   }
 
   #hear(message) {
     const document = unpack(message.document);
-    const news = document && (this.#source !== "server" || document.version > this.#version);
-    if (news) this.#put(document, "server");
+    if (document) this.#put(document.version < this.#version ? this.#held : document, "server");
     if (message.fault) this.#fail(faultOf(message.fault));
     if (message.kind !== "state") return;
     this.#connected = message.connected;
@@ -274,6 +297,15 @@ function faultOf({ name, message, status, retryAfter }) {
   return new Kind(message, { status, retryAfter });
 }
 
+function readBootstrap(bootstrap) {
+  try {
+    if (typeof bootstrap === "object") return readFlags(bootstrap);
+  } catch (error) {
+    throw new ConfigurationError(`bootstrap cannot be read: ${error.message}`);
+  }
+  throw new ConfigurationError("bootstrap must be an object or a list");
+}
+
 function checked({
   environmentKey,
   apiUrl,
@@ -293,12 +325,14 @@ function checked({
   fetch = globalThis.fetch?.bind(globalThis),
   EventSource = globalThis.EventSource,
 }) {
-  checkSeconds({ spread, heartbeat, pollInterval, requestTimeout, pauseAfter });
+  checkSeconds({ spread, pollInterval, pauseAfter, ...(relieveAfter !== undefined && { relieveAfter }) });
+  checkSeconds({ heartbeat, requestTimeout, ...(!streaming && { pollInterval }) }, { above: true });
   return {
     environmentKey: checkKey(environmentKey),
     apiUrl: checkUrl(apiUrl, "apiUrl"),
     streamUrl: checkUrl(streamUrl, "streamUrl"),
-    ...{ spread, heartbeat, pollInterval, requestTimeout, pauseAfter, relieveAfter, streaming, offline, shared },
+    ...{ spread, heartbeat, requestTimeout, pauseAfter, relieveAfter, streaming, offline, shared },
+    pollInterval: pollInterval || Infinity,
     ...{ storage, random, backoff, fetch, EventSource },
   };
 }

@@ -1,6 +1,6 @@
 // Carries out what a state machine answers: requests and one timer. `machine` is a Subscription or a Connection.
 
-const LONGEST_TIMER = 2 ** 31 - 1; // milliseconds; a longer one fires at once
+import { later } from "./timers.js";
 
 /** Seconds that do not jump when somebody sets the clock. */
 export function monotonic() {
@@ -16,10 +16,11 @@ export class Driver {
   #timer;
   #stopped = false;
   #heard = -Infinity;
+  #aborter = new AbortController();
 
   /**
-   * `open(lastEventId, listener)` opens a stream and returns what closes it; `load(version)` returns a promise of the
-   * document; `tell(action)` gets every action, "keep" with its `answer`, and "fetched" after each fetch.
+   * `open(lastEventId, listener)` opens a stream and returns what closes it; `load(version, signal)` returns a promise of
+   * the document; `tell(action)` gets every action, "keep" with its `answer`, and "fetched" after each fetch.
    */
   constructor(machine, { open, load, tell }) {
     this.#machine = machine;
@@ -37,6 +38,7 @@ export class Driver {
     clearTimeout(this.#timer);
     for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
+    this.#aborter.abort();
   }
 
   /** Seconds since any stream said anything. */
@@ -83,7 +85,7 @@ export class Driver {
     let answer;
     let fault = null;
     try {
-      answer = await this.#load(asked);
+      answer = await this.#load(asked, this.#aborter.signal);
     } catch (error) {
       fault = error;
     }
@@ -107,9 +109,8 @@ export class Driver {
     clearTimeout(this.#timer);
     const { deadline } = this.#machine;
     if (this.#stopped || deadline === Infinity) return;
-    const left = Math.max(0, (deadline - monotonic()) * 1000);
     // A timer may fire a little early; without the maximum the machine would answer "not yet" in a loop.
     const fire = () => this.#carryOut(this.#machine.tick(Math.max(monotonic(), Math.min(deadline, monotonic() + 0.1))));
-    this.#timer = setTimeout(fire, Math.min(left, LONGEST_TIMER));
+    this.#timer = later(Math.max(0, deadline - monotonic()), fire);
   }
 }

@@ -11,6 +11,10 @@ export class Emitter {
     return () => void callbacks.delete(call);
   }
 
+  clear() {
+    this.#callbacks.clear();
+  }
+
   emit(name, what) {
     for (const call of [...(this.#callbacks.get(name) ?? [])]) {
       try {

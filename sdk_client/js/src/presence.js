@@ -1,5 +1,7 @@
 // What becomes of this tab: seen or hidden, frozen, offline, asleep with its machine.
 
+import { later } from "./timers.js";
+
 const PULSE = 5; // seconds
 const SLEPT = 5; // seconds by which the clocks part, or a timer of a visible tab is late, where the machine slept
 
@@ -62,7 +64,7 @@ export class Presence {
     clearTimeout(this.#pausing);
     this.#last = clocks();
     if (this.hidden) {
-      if (this.#pauseAfter < Infinity) this.#pausing = setTimeout(() => this.#tell("paused"), this.#pauseAfter * 1000);
+      if (this.#pauseAfter < Infinity) this.#pausing = later(this.#pauseAfter, () => this.#tell("paused"));
       this.#tell("hidden");
     } else {
       this.#tell("visible");

@@ -22,10 +22,10 @@ export class Refetch {
   #failingSince;
   #forbidden = -Infinity;
 
-  /** `held`: the version of flags that came from the server before, by way of another tab; 0 for none. */
-  constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0 } = {}) {
+  /** `held`: the version of flags that are there already, 0 for none; `loaded`: from the server, by way of another tab. */
+  constructor({ random = Math.random, spread = 0, backoff, now = 0, held = 0, loaded = false } = {}) {
     this.held = held;
-    this.loaded = held > 0;
+    this.loaded = loaded;
     this.#random = random;
     this.#spread = spread;
     this.#backoff = backoff ?? new Backoff({ base: 0.5, least: 0 });
@@ -72,8 +72,8 @@ export class Refetch {
   finished({ version, labelled, stale }, now) {
     const asked = this.#asked ?? 0;
     this.#asked = null;
-    const is = labelled ? version : Math.max(version, asked); // rule 17
-    const take = !this.loaded || is >= this.held;
+    const is = labelled ? version : Math.max(version || this.held, asked); // rule 17
+    const take = is >= this.held;
     this.loaded = true;
     this.held = Math.max(this.held, is);
     if (stale && !this.isMet) {

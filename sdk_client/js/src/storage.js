@@ -3,6 +3,7 @@
 import { flag } from "./flags.js";
 
 const FORMAT = 1;
+const ETAG = /^((W\/)?"[\x21\x23-\x7e]{0,256}")?$/; // anything else would make every request fail that carries it
 
 /** The browser's own storage, null where it is switched off: reading the property alone may throw. */
 export function browserStorage() {
@@ -20,10 +21,16 @@ export function pack({ flags, version, etag }) {
 
 /** The document that `pack` made, null where it is none. */
 export function unpack(packed) {
-  if (packed?.format !== FORMAT || !Array.isArray(packed.flags) || !Number.isSafeInteger(packed.version)) return null;
-  const flags = new Map();
-  for (const [name, enabled, value] of packed.flags) flags.set(name, flag(String(name), enabled === true, value));
-  return { flags, version: packed.version, etag: typeof packed.etag === "string" ? packed.etag : "" };
+  const { format, version, etag, flags } = packed ?? {};
+  if (format !== FORMAT || !(Number.isSafeInteger(version) && version >= 0) || !Array.isArray(flags)) return null;
+  if (!flags.every((each) => Array.isArray(each) && typeof each[0] === "string")) return null;
+  const found = new Map(flags.map(([name, enabled, value]) => [name, flag(name, enabled === true, value)]));
+  return { flags: found, version, etag: checkEtag(etag) };
+}
+
+/** The entity tag (RFC 9110, 8.8.3) as it is to be sent back, empty where it is none. */
+export function checkEtag(etag) {
+  return typeof etag === "string" && ETAG.test(etag) ? etag : "";
 }
 
 /** One document at each `place`, that of the last one: `who` it is for, empty for everybody. */

@@ -25,7 +25,8 @@ export class FlagStream {
 
   constructor({ environmentKey, streamUrl, heartbeat = 15, shared = true, pauseAfter = 300, relieveAfter, random,
                 backoff, fetch, EventSource } = {}) {
-    checkSeconds({ heartbeat, pauseAfter });
+    checkSeconds({ pauseAfter, ...(relieveAfter !== undefined && { relieveAfter }) });
+    checkSeconds({ heartbeat }, { above: true });
     const url = streamAddress(checkUrl(streamUrl, "streamUrl"), checkKey(environmentKey));
     this.#options = { url, heartbeat, random, backoff, fetch, EventSource };
     const part = {
@@ -122,7 +123,7 @@ export class FlagStream {
   }
 
   #announce(version, replay) {
-    if (version <= this.version) return; // streams repeat what they know, and joined ones replay
+    if (!(Number.isSafeInteger(version) && version > this.version)) return; // streams repeat what they know
     this.version = version;
     this.#member.tell({ kind: "version", version, replay });
     this.#emitter.emit("version", { version, updatedAt: secondsOf(version), replay });
@@ -131,7 +132,7 @@ export class FlagStream {
   #hear(message) {
     if (message.kind === "version") this.#announce(message.version, message.replay);
     if (message.kind !== "state") return;
-    if (message.version) this.#announce(message.version, true);
+    this.#announce(message.version, true);
     this.#retryAt = monotonic() + message.retryIn;
     this.#become(message.state);
   }
@@ -141,5 +142,6 @@ export class FlagStream {
     this.state = state;
     this.#member.tell({ kind: "state", state, retryIn: this.retryIn, version: this.version });
     this.#emitter.emit("state", state);
+    if (state === "closed") this.#emitter.clear();
   }
 }

@@ -1,5 +1,5 @@
 // One environment, followed: the state machine without I/O that joins the connection, the refetch and the polling.
-// To the connection's actions it adds {do: "announced", version, data}, {do: "fetch", version}, {do: "keep", behind} and
+// To the connection's actions it adds {do: "announced", stream, version}, {do: "fetch", version}, {do: "keep", behind} and
 // {do: "became", status}; `deadline` is when the shell has to call `tick` next. All times are in seconds.
 
 import { Connection } from "./connection.js";
@@ -24,11 +24,11 @@ export class Subscription {
   #inDoubtSince;
   #behindSince = null;
 
-  /** `polls`: there are to be polls and no streams; `held`: the version of flags that another tab had. */
+  /** `polls`: there are to be polls and no streams; `held`, `loaded`: of the flags that are there already. */
   constructor({ random = Math.random, heartbeat = 15, openTimeout = 10, spread = 0, pollInterval = 60, polls = false,
-                backoff, now = 0, held = 0 } = {}) {
+                backoff, now = 0, held = 0, loaded = false } = {}) {
     this.connection = new Connection({ random, heartbeat, openTimeout, backoff });
-    this.refetch = new Refetch({ random, spread, backoff, now, held });
+    this.refetch = new Refetch({ random, spread, backoff, now, held, loaded });
     this.polling = new Polling(random, pollInterval);
     this.#polls = polls;
     this.#grace = GRACE + spread;

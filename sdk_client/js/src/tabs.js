@@ -2,6 +2,8 @@
 // has a stream and fetches, and tells the others over a channel. A lock whose tab closes or crashes is granted to
 // the next one at once. Where the browser has no locks or channels (or the page is not secure), each tab leads itself.
 
+import { later } from "./timers.js";
+
 const SILENCE = 45; // seconds without a word of the leader after which a visible tab takes over: it hangs
 const SILENCE_HIDDEN = 200; // hidden tabs hear late, for their leader's timers run once a minute
 const ANSWER = 5; // seconds in which a leader answers a visible tab
@@ -79,6 +81,7 @@ export class Tabs {
   }
 
   #hear(message) {
+    if (typeof message?.leads !== "boolean") return; // not ours
     if (message.leads) {
       if (this.#leading) return; // the last words of one that was relieved
       this.#heard = performance.now();
@@ -101,10 +104,10 @@ export class Tabs {
   }
 
   #takeSoon(seconds) {
-    this.#taking ??= setTimeout(() => {
+    this.#taking ??= later(seconds, () => {
       this.#taking = undefined;
       if (this.#channel && !this.#leading && !this.#part.hidden) this.#request({ steal: true });
-    }, seconds * 1000);
+    });
   }
 
   #request(how) {

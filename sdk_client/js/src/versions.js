@@ -32,7 +32,8 @@ export function eventVersion(data) {
 export function decimalSeconds(text) {
   const match = /^(\d{1,10})(?:\.(\d{1,9}))?$/.exec(text);
   if (!match) return 0;
-  return Number(match[1]) * MILLION + Math.round(Number((match[2] ?? "").padEnd(9, "0")) / 1000);
+  const version = Number(match[1]) * MILLION + Math.round(Number((match[2] ?? "").padEnd(9, "0")) / 1000);
+  return version < END ? version : 0;
 }
 
 /** The version in a header of decimal microseconds; 0 where it is none. */
