@@ -123,6 +123,9 @@ class HooksInUse:
         for hooks in [*self._hooks]:
             try:
                 call(hooks)
-            except Exception:  # noqa: BLE001 - the user's code: whatever it raises must not stop the flags
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - the user's code: whatever it raises must not stop the flags
+                # CancelledError, as of a future of theirs, would pass for the end of the task that called.
                 self.errors += 1
                 _log.exception("a hook of %s failed", type(hooks).__name__)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from sdk_client.cache import Cached, DiskCache
+from sdk_client.threads import in_thread
 
 __all__ = ["Keeper"]
 
@@ -27,5 +29,5 @@ class Keeper:
     async def _save(self) -> None:
         while self._waiting is not None:
             cached, self._waiting = self._waiting, None
-            await asyncio.to_thread(self._cache.save, cached)
+            await in_thread(partial(self._cache.save, cached))
         self._task = None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from ssl import SSLContext, SSLError
+from ssl import SSLContext
 from typing import Final
 
 import httpx
@@ -21,6 +21,7 @@ from sdk_client.documents import (
     read_identity,
 )
 from sdk_client.errors import DocumentError
+from sdk_client.threads import in_thread
 from sdk_client.traits import IdentityRequest
 
 __all__ = ["Loaded", "Loader", "http_client", "reason_of"]
@@ -42,7 +43,7 @@ def _ssl_context() -> SSLContext:
 async def http_client() -> httpx.AsyncClient:
     """Return a client for one `FlagClient`; connections stay open between changes, which may be minutes apart."""
     return httpx.AsyncClient(
-        verify=await asyncio.to_thread(_ssl_context),  # reading the authorities would block the user's event loop
+        verify=await in_thread(_ssl_context),  # reading the authorities would block the user's event loop
         headers={"User-Agent": "flagstream-python"},
         limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=60.0),
         max_redirects=MAX_REDIRECTS,
@@ -95,7 +96,7 @@ class Loader:
         status, answer_headers, body = await self._ask("GET", f"{url}?v={version}" if version else url, headers)
         read = partial(read_environment if self._local else read_flags, status, answer_headers, body, etag=etag)
         # A document of ten thousand identities takes 0.3 s to read, in which nothing else would run.
-        return Loaded(await asyncio.to_thread(read) if len(body) > LARGE_BODY else read(), body)
+        return Loaded(await in_thread(read) if len(body) > LARGE_BODY else read(), body)
 
     async def client_key(self) -> str:
         """Return the client key that belongs to a server key; raises DocumentError."""
@@ -110,7 +111,6 @@ class Loader:
     async def _ask(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        body = bytearray()
         try:
             async with (
                 asyncio.timeout(self._timeout),
@@ -123,12 +123,19 @@ class Loader:
                     follow_redirects=False,
                 ) as answer,
             ):
-                async for piece in answer.aiter_bytes():
-                    body += piece
-                    if len(body) > MAX_BODY:
-                        raise DocumentError(f"the document is larger than {MAX_BODY} bytes", status=answer.status_code)
+                return answer.status_code, answer.headers, await _body_of(answer)
+        except DocumentError:
+            raise
         except TimeoutError:
             raise DocumentError(f"no answer within {self._timeout:g} s") from None
-        except (httpx.HTTPError, httpx.StreamError, OSError, SSLError) as error:
+        except Exception as error:  # not httpx's errors alone, as with streams
             raise DocumentError(f"cannot reach the flags API: {reason_of(error)}") from error
-        return answer.status_code, answer.headers, bytes(body)
+
+
+async def _body_of(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in answer.aiter_bytes():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise DocumentError(f"the document is larger than {MAX_BODY} bytes", status=answer.status_code)
+    return bytes(body)

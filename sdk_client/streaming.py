@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 import httpx
@@ -137,22 +138,37 @@ class Driver(Generic[Action]):
         sent = {"Last-Event-ID": last_event_id} if sendable else {}
         headers = httpx.Headers(self._headers | sent, encoding="utf-8")  # httpx takes no text but ASCII by itself
         try:
-            async with self._http.stream(
-                "GET", self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True
-            ) as response:
-                self.connections[stream] = response.extensions.get("network_stream")
-                actions = self._machine.opened(stream, response.status_code, response.headers, self._clock())
-                self.do(actions)
-                if Close(stream) in actions:
-                    return
-                async for data in response.aiter_bytes():
-                    actions = self._machine.received(stream, data, self._clock())
+            async with aclosing(self._answer(headers)) as answer:
+                async for part in answer:
+                    if isinstance(part, bytes):
+                        actions = self._machine.received(stream, part, self._clock())
+                    else:
+                        self.connections[stream] = part.extensions.get("network_stream")
+                        actions = self._machine.opened(stream, part.status_code, part.headers, self._clock())
                     self.do(actions)
                     if Close(stream) in actions:
                         return
             self.do(self._machine.ended(stream, self._clock()))
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
-            self.do(self._machine.failed(stream, reason_of(error), self._clock()))
+        except _BrokenError as error:
+            self.do(self._machine.failed(stream, str(error), self._clock()))
         finally:
             self.connections.pop(stream, None)
             self._streams.pop(stream, None)
+
+    async def _answer(self, headers: httpx.Headers) -> AsyncGenerator[httpx.Response | bytes, None]:
+        """Yield the head of the answer, then its body piece by piece; raises _BrokenError and nothing else."""
+        try:
+            async with self._http.stream(
+                "GET", self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True
+            ) as response:
+                yield response
+                async for data in response.aiter_bytes():
+                    yield data
+        except Exception as error:
+            # Not httpx's errors alone: a redirect to port 99999, or to a host that is no IDNA, brings others, and so do
+            # transports and hooks of the user's own. Any of them would end the client for good.
+            raise _BrokenError(reason_of(error)) from error
+
+
+class _BrokenError(Exception):
+    """There was no answer, or it broke off."""

@@ -5,6 +5,7 @@ import itertools
 import logging
 import threading
 import time
+from random import Random
 from typing import Any
 
 import httpx
@@ -276,13 +277,11 @@ def test_closing_frees_whoever_waits() -> None:
 def test_a_fault_of_the_client_reaches_whoever_listens_and_closes_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL + 1, "sdk_client")
 
-    def broken() -> httpx.AsyncClient:
-        def respond(_: httpx.Request) -> httpx.Response:
+    class Broken(Random):
+        def uniform(self, a: float, b: float) -> float:  # noqa: ARG002 - as Random has it
             raise ZeroDivisionError
 
-        return httpx.AsyncClient(transport=httpx.MockTransport(respond))
-
-    client = SyncFlagClient(environment_key=KEY, api_url=NOWHERE, http=broken)
+    client = SyncFlagClient(environment_key=KEY, api_url=NOWHERE, random=Broken())
     changes = client.changes()
     client.start()
     with pytest.raises(ExceptionGroup):
