@@ -34,6 +34,11 @@ LARGE_BODY: Final = 512 * 1024
 
 MAX_REDIRECTS: Final = 5
 
+# Eight identities at a time must leave room for a fetch, a stream and its next one, or a server that is slow with
+# identities would make the flags stale. All may stay open: httpcore counts those in use among the idle ones, and with a
+# lower limit opens a connection for each identity of a crowd.
+_LIMITS: Final = httpx.Limits(max_connections=12, max_keepalive_connections=12, keepalive_expiry=60.0)
+
 
 @cache
 def _ssl_context() -> SSLContext:
@@ -45,7 +50,7 @@ async def http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=await in_thread(_ssl_context),  # reading the authorities would block the user's event loop
         headers={"User-Agent": "flagstream-python"},
-        limits=httpx.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=60.0),
+        limits=_LIMITS,
         max_redirects=MAX_REDIRECTS,
     )
 

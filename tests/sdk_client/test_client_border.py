@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sdk_client import Fetch, Hooks, Status
+from sdk_client import Fetch, Hooks, Source, Status
 from tests.sdk_client.scripted import V2, Peer, Script, ScriptedServer, follow
 from tests.sdk_client.test_client import client_of, until
 
@@ -102,3 +102,40 @@ async def test_a_machine_without_threads_to_give_gives_flags_and_keeps_them(
             server.features["large"] = (True, "x" * 600_000)
             server.announce(V2)
             await until(lambda: client.version == V2)
+
+
+class Counting(ScriptedServer):
+    """Counts connections, and may keep identities waiting."""
+
+    connections = 0
+    mute = False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await super()._serve(reader, writer)
+
+    async def _answer(self, head: bytes, peer: Peer) -> None:
+        if self.mute and b"/identities/" in head:
+            await peer.hold()
+        await super()._answer(head, peer)
+
+
+@pytest.mark.asyncio
+async def test_a_crowd_of_identities_shares_a_few_connections() -> None:
+    async with Counting() as server, client_of(server) as client:
+        crowd = [client.identity(f"user-{number}") for number in range(60)]
+        assert {flags.source for flags in await asyncio.gather(*crowd)} == {Source.SERVER}
+        assert server.connections <= 12
+
+
+@pytest.mark.asyncio
+async def test_identities_that_are_not_answered_hold_up_no_flags() -> None:
+    async with Counting() as server, client_of(server, request_timeout=60.0) as client:
+        await until(lambda: client.is_current)
+        server.mute = True
+        crowd = [asyncio.ensure_future(client.identity(f"user-{number}")) for number in range(60)]
+        await until(lambda: server.connections >= 8)
+        server.announce(V2, banner="b")
+        await until(lambda: client.value("banner") == "b")
+        await client.aclose()
+        assert {flags.source for flags in await asyncio.gather(*crowd)} == {Source.ENVIRONMENT}
