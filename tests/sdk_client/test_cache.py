@@ -339,7 +339,7 @@ def test_a_process_killed_while_it_saves_leaves_a_good_file(tmp_path: Path, capl
 
 
 def test_many_processes_at_once_end_with_the_newest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    processes = [saver(tmp_path, first=number + 1, last=101, step=6, size=100_000) for number in range(6)]
+    processes = [saver(tmp_path, first=number + 1, last=101, step=4, size=100_000) for number in range(4)]
     disk = DiskCache(tmp_path, KEY)
     seen = 0
     while any(process.poll() is None for process in processes):

@@ -157,7 +157,10 @@ async def test_a_fetch_that_fails_never_leaves_the_client_deaf(fault: Callable[[
 
 
 @pytest.mark.asyncio
-async def test_a_document_older_than_announced_is_fetched_again_three_times_and_no_more() -> None:
+async def test_a_document_older_than_announced_is_fetched_again_three_times_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sdk_client.refetch.OLDER", (0.05, 0.1, 0.2))
     async with ScriptedServer() as server, client_of(server) as client:
         await until(lambda: client.connected)
         before = len(server.documents)
@@ -165,7 +168,7 @@ async def test_a_document_older_than_announced_is_fetched_again_three_times_and_
         server.document_scripts += [old] * 100
         server.announce(V2)
         await until(lambda: len(server.documents) == before + 4)
-        await asyncio.sleep(0.5)  # five times the longest back-off
+        await asyncio.sleep(0.5)  # more than twice the longest wait
         assert len(server.documents) == before + 4
         server.document_scripts.clear()
         server.announce(V3, banner="c")

@@ -85,7 +85,7 @@ async def test_after_any_faults_the_flags_are_the_newest_and_what_was_heard_lead
         async with client:
             for step in range(1, 40):
                 server.announce(V1 + step, banner=step)
-                await asyncio.sleep(random.uniform(0.0, 0.06))
+                await asyncio.sleep(random.uniform(0.0, 0.04))
             server.document_scripts.clear()  # the network holds, and one more change passes over it
             server.announce(V1 + 40, banner=40)
             async with asyncio.timeout(20):

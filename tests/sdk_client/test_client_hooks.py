@@ -121,17 +121,17 @@ async def test_streams_are_rotated_without_a_moment_in_which_there_is_none(caplo
     heard = Heard()
     ends: list[str] = []
 
-    async def four_seconds(peer: Peer) -> None:
-        await peer.head(X_Stream_Lifetime="4", X_Stream_Join_Window="0")
+    async def three_seconds(peer: Peer) -> None:
+        await peer.head(X_Stream_Lifetime="3", X_Stream_Join_Window="0")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(3):
                 await tell(peer)
                 return
         ends.append("left to its end")
         await peer.end()
 
     gaps = 0
-    async with ScriptedServer([four_seconds]) as server, client_of(server, hooks=heard) as client:
+    async with ScriptedServer([three_seconds]) as server, client_of(server, hooks=heard) as client:
         await until(lambda: client.is_current)
         version = V1
         while len(heard.opened) < 3:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from sdk_client import FlagClient
+from sdk_client import Backoff, FlagClient
 from sdk_client.versions import seconds_of
 from tests.programs import ADMIN_TOKEN, Program, publisher, stream_server
 from tests.servers import NatsServer
@@ -19,16 +18,16 @@ pytestmark = pytest.mark.slow
 
 
 class Stack:
-    """One change's path: `change` answers what the management API answered."""
+    """One change's path, in an environment of its own: `change` answers what the management API answered."""
 
-    def __init__(self, management: Program, streams: Program) -> None:
+    def __init__(self, management: Program, streams: Program, project: str) -> None:
         self.management = management
         self.streams = streams
         self._http = httpx.Client(headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=10)
-        self.key, self.server_key = self._seed()
+        self.key, self.server_key = self._seed(project)
 
-    def _seed(self) -> tuple[str, str]:
-        project = self.post("/api/projects", {"name": "p"})
+    def _seed(self, name: str) -> tuple[str, str]:
+        project = self.post("/api/projects", {"name": name})
         environment = self.post(f"/api/projects/{project['id']}/environments", {"name": "e"})
         self.post(f"/api/projects/{project['id']}/features", {"name": "banner"})
         return environment["key"], environment["server_key"]
@@ -48,25 +47,30 @@ class Stack:
         self._http.close()
 
 
-@pytest.fixture
-def path(tmp_path: Path, nats_server: NatsServer) -> Iterator[Stack]:
-    management = publisher(
-        tmp_path, nats_url=nats_server.url, database_url=f"sqlite:///{tmp_path}/db", workers=1
-    ).start()
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Program]]:
+    folder = tmp_path_factory.mktemp("path")
+    broker = NatsServer(folder).start()
+    management = publisher(folder, nats_url=broker.url, database_url=f"sqlite:///{folder}/db", workers=1).start()
     streams = stream_server(
-        tmp_path,
-        nats_url=nats_server.url,
+        folder,
+        nats_url=broker.url,
         upstream_url=management.url,
         lifetime=3,
         join_window=0.5,
         heartbeat=1,
         drain=1,
     ).start()
-    whole = Stack(management, streams)
+    yield management, streams
+    for program in (streams, management, broker):
+        program.kill()
+
+
+@pytest.fixture
+def path(servers: tuple[Program, Program], request: pytest.FixtureRequest) -> Iterator[Stack]:
+    whole = Stack(*servers, project=request.node.name[:40])
     yield whole
     whole.close()
-    for program in (streams, management):
-        program.kill()
 
 
 async def until_value(client: FlagClient, value: object, seconds: float = 30) -> None:
@@ -99,7 +103,8 @@ async def test_changes_arrive_at_their_own_version_with_either_key_and_over_many
 
 @pytest.mark.asyncio
 async def test_what_changed_while_the_stream_server_was_dead_is_there_when_it_is_back(path: Stack) -> None:
-    async with FlagClient(environment_key=path.key, api_url=path.streams.url, heartbeat=1) as client:
+    quick = Backoff(base=0.1, cap=0.5, least=0.1)
+    async with FlagClient(environment_key=path.key, api_url=path.streams.url, heartbeat=1, backoff=quick) as client:
         for number in range(2):
             async with asyncio.timeout(30):
                 while not client.connected:

@@ -181,7 +181,7 @@ async def test_a_refused_connection_is_tried_again_until_the_server_is_there() -
 @pytest.mark.asyncio
 async def test_the_next_stream_is_live_before_the_old_one_is_left_and_nothing_is_missed_in_between() -> None:
     async def last_of_its_kind(peer: Peer) -> None:
-        await peer.head(X_Stream_Lifetime="4", X_Stream_Join_Window="0")
+        await peer.head(X_Stream_Lifetime="3", X_Stream_Join_Window="0")
         await peer.event(V1)
         while len(peer.server.streams) == 1:
             await asyncio.sleep(0.01)
@@ -189,7 +189,7 @@ async def test_the_next_stream_is_live_before_the_old_one_is_left_and_nothing_is
         await peer.hold()
 
     async def slow_to_open(peer: Peer) -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.1)
         await follow(peer)
 
     async with ScriptedServer([last_of_its_kind, slow_to_open]) as server, following(server) as heard:
@@ -200,7 +200,7 @@ async def test_the_next_stream_is_live_before_the_old_one_is_left_and_nothing_is
         ended = await heard.next_end()
         assert ended.stream == first.stream
         assert ended.end.kind.value == "replaced"
-        assert 1 <= ended.end.lived < 5, "not before its join window was over, not after its end"
+        assert 1 <= ended.end.lived < 4, "not before its join window was over, not after its end"
         server.announce(V3)
         while await heard.next() != V3:
             pass
@@ -302,8 +302,10 @@ async def test_nothing_but_the_path_and_the_accepted_type_tells_one_client_from_
 
 @pytest.mark.asyncio
 async def test_instant_ends_never_become_a_storm() -> None:
-    async with ScriptedServer([empty]) as server, following(server, backoff=Backoff(base=0.01)) as heard:
-        for _ in range(3):
+    backoff = Backoff(base=0.01, least=0.3)
+    async with ScriptedServer([empty]) as server, following(server, backoff=backoff) as heard:
+        for _ in range(4):
             await heard.next_end()
     apart = [b.at - a.at for a, b in itertools.pairwise(server.streams)]
-    assert all(gap >= 0.99 for gap in apart)
+    assert len(apart) >= 3
+    assert min(apart) >= 0.29
