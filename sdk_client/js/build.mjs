@@ -1,5 +1,5 @@
 // Makes the one file that pages load, flagstream.js, of the modules in src/: in the order of their imports, without
-// whole-line comments. `node build.mjs` writes it, `node build.mjs --check` exits with 1 where it is not up to date.
+// comments. `node build.mjs` writes it, `node build.mjs --check` exits with 1 where it is not up to date.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -9,7 +9,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const TARGET = join(HERE, "flagstream.js");
 const IMPORT = /^import \{[^}]*\} from "\.\/(.*)";\n/gm;
 const FROM = /^export (\{[^}]*\}) from "\.\/(.*)";\n/gm;
-const COMMENT = /^ *(\/\/.*|\/\*\*[^]*?\*\/)\n/gm;
+const COMMENT = /^ *(\/\/.*|\/\*\*[^]*?\*\/)\n|(?<=[;,{}]) +\/\/ .*$/gm;
 
 const parts = [];
 const seen = new Set();

@@ -64,7 +64,7 @@ export interface FetchNews {
   readonly reason: string;
 }
 
-/** What a client tells of; "stream", "fetch" and "error" only in the tab that leads. */
+/** What a client tells of; "stream" and "fetch" only in the tab that leads. "error" once for each kind, not once an attempt. */
 export interface ClientEvents {
   change: Change;
   update: Update;
@@ -95,12 +95,12 @@ export interface FlagClientOptions {
   traits?: Traits | null;
   /** Flags for the time before the server's are there. */
   bootstrap?: Bootstrap;
-  /** Where the last known good flags are kept; localStorage by default, null for nowhere. */
+  /** Where the last known good flags are kept (an identity's with its traits); localStorage by default, null for nowhere. */
   storage?: Pick<Storage, "getItem" | "setItem"> | null;
   onChange?: (change: Change) => void;
   /** The longest random wait before a change is fetched; 0 by default. Many clients behind one CDN want some. */
   spread?: number;
-  /** Between polls where no stream can be had; 60 by default, Infinity for none. */
+  /** Between polls where no stream can be had; 60 by default, 0 or Infinity for none. */
   pollInterval?: number;
   /** The server's heartbeat; 15 by default. */
   heartbeat?: number;
@@ -146,7 +146,7 @@ export class FlagClient {
   json<T = any>(name: string, otherwise?: T): T;
   /** The value if it is one of `choices`, so only what the code knows. */
   variant<T extends Trait>(name: string, choices: Iterable<T>, otherwise: T): T;
-  /** Version of the flags in microseconds since the epoch; 0 while unknown. */
+  /** Version of the flags in microseconds since the epoch; 0 while unknown, also between two identities. */
   get version(): number;
   /** The version in Unix seconds; null while unknown. */
   get updatedAt(): number | null;
@@ -163,7 +163,10 @@ export class FlagClient {
   ready(timeout?: number): Promise<this>;
   /** Call `callback` whenever it happens; the function returned ends that. */
   on<K extends keyof ClientEvents>(name: K, callback: (what: ClientEvents[K]) => void): () => void;
-  /** Take the flags of one identity from now on, null for the environment's own; resolves once they are here. */
+  /**
+   * Take the flags of one identity from now on, null for the environment's own; resolves once they are here. Rejects as
+   * `ready` does, and with ConfigurationError for an identity or traits that cannot be; the client then stays as it was.
+   */
   identify(identity: string | null, traits?: Traits | null): Promise<this>;
   /** Look for news now, wherever a wait stands; once in 10 seconds. */
   wake(): void;

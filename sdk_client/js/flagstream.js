@@ -40,7 +40,7 @@ function checkKey(key) {
 function checkUrl(url, option) {
   let parsed;
   try {
-    parsed = new URL(url || "//", globalThis.location?.href); // else nothing at all would be the page's own address
+    parsed = new URL(url || "//", globalThis.location?.href);
   } catch {
     throw new ConfigurationError(`${option} is not a URL`);
   }
@@ -69,7 +69,7 @@ const told = new Set();
 
 function tell(name, kind, value) {
   const what = `${kind} ${name}`;
-  if (told.has(what) || told.size >= 1000) return; // a getter may run for every frame
+  if (told.has(what) || told.size >= 1000) return;
   told.add(what);
   console.warn(`Flagstream: feature ${name}: ${String(JSON.stringify(value)).slice(0, 60)} is no ${kind}; the default is used`);
 }
@@ -171,8 +171,8 @@ function same(a, b) {
   return a !== undefined && a.enabled === b.enabled && JSON.stringify(a.value) === JSON.stringify(b.value);
 }
 
-const MAX_RETRY_AFTER = 300; // seconds: a longer one is cut to this, so that a wrong one does not silence the client
-const JOIN_SHARE = 2 / 3; // of the lifetime: how long an edge is taken to add clients to a stream that does not say
+const MAX_RETRY_AFTER = 300;
+const JOIN_SHARE = 2 / 3;
 
 function isEventStream(headers) {
   const [type] = (headers.get("content-type") ?? "").split(";");
@@ -211,7 +211,7 @@ function secondsIn(text) {
 }
 
 const FORMAT = 1;
-const ETAG = /^((W\/)?"[\x21\x23-\x7e]{0,256}")?$/; // anything else would make every request fail that carries it
+const ETAG = /^((W\/)?"[\x21\x23-\x7e]{0,256}")?$/;
 
 function browserStorage() {
   try {
@@ -242,7 +242,7 @@ function readKept(storage, place, who) {
     const kept = JSON.parse(storage?.getItem(place) ?? "null");
     return kept?.who === who ? unpack(kept) : null;
   } catch {
-    return null; // somebody else's, or broken: as if there were none
+    return null;
   }
 }
 
@@ -253,7 +253,7 @@ function keep(storage, place, who, document) {
   }
 }
 
-const LONGEST = 2 ** 31 - 1; // milliseconds; the browser fires a longer one at once
+const LONGEST = 2 ** 31 - 1;
 
 function later(seconds, act) {
   return setTimeout(act, Math.min(seconds * 1000, LONGEST));
@@ -269,8 +269,8 @@ function versionOf(seconds) {
 }
 
 function secondsOf(version) {
-  const seconds = version / MILLION; // correctly rounded, so at most one step too high
-  const whole = Math.floor(seconds); // apart, for a fraction of few digits has an exact product
+  const seconds = version / MILLION;
+  const whole = Math.floor(seconds);
   if ((seconds - whole) * MILLION <= version - whole * MILLION) return seconds;
   return seconds - 2 ** (Math.floor(Math.log2(seconds)) - 52);
 }
@@ -293,7 +293,7 @@ function digits(text) {
   return version < END ? version : 0;
 }
 
-const MAX_BODY = 16 * 1024 * 1024; // bytes: a body without end would fill the memory
+const MAX_BODY = 16 * 1024 * 1024;
 
 function readFlags(content) {
   const found = Array.isArray(content) ? content.map(item) : Object.entries(content ?? {}).map(state);
@@ -384,7 +384,7 @@ class Loader {
       throw new DocumentError(`cannot reach the flags API: ${error.message}`);
     } finally {
       clearTimeout(timer);
-      abort(); // leaves what was not read, and takes the listener away
+      abort();
     }
   }
 }
@@ -419,7 +419,7 @@ function read(text) {
   } catch {
     throw new DocumentError("the answer is not JSON");
   }
-  const items = Array.isArray(content) ? content : content?.flags; // an identity's are wrapped
+  const items = Array.isArray(content) ? content : content?.flags;
   if (!Array.isArray(items)) throw new DocumentError("the flags document is not a list; is apiUrl a flags API?");
   return readFlags(items);
 }
@@ -468,7 +468,7 @@ class Driver {
 
   #carryOut(actions) {
     for (const action of actions) {
-      if (this.#stopped) return; // by somebody who was told
+      if (this.#stopped) return;
       if (action.do === "open") this.#begin(action);
       if (action.do === "close") this.#leave(action.stream);
       if (action.do === "fetch") this.#fetch(action.version);
@@ -535,7 +535,7 @@ class Emitter {
 
   on(name, callback) {
     const callbacks = this.#callbacks.get(name) ?? new Set();
-    const call = (what) => callback(what); // the same function may be registered twice
+    const call = (what) => callback(what);
     this.#callbacks.set(name, callbacks.add(call));
     return () => void callbacks.delete(call);
   }
@@ -585,8 +585,8 @@ function isUnicode(text) {
   }
 }
 
-const PULSE = 5; // seconds
-const SLEPT = 5; // seconds by which the clocks part, or a timer of a visible tab is late, where the machine slept
+const PULSE = 5;
+const SLEPT = 5;
 
 function clocks() {
   return { wall: Date.now() / 1000, steady: performance.now() / 1000 };
@@ -618,7 +618,7 @@ class Presence {
     listen(document, ["freeze"], () => this.#tell("frozen"));
     listen(document, ["resume"], () => this.#tell("thawed"));
     if (document) {
-      listen(globalThis, ["pagehide"], () => this.#tell("frozen")); // into the back/forward cache, or for good
+      listen(globalThis, ["pagehide"], () => this.#tell("frozen"));
       listen(globalThis, ["pageshow"], (event) => event.persisted && this.#tell("thawed"));
     }
     listen(globalThis, ["online"], () => this.#tell("woke"));
@@ -626,10 +626,10 @@ class Presence {
     listen(navigator?.connection, ["change"], () => {
       const before = network;
       network = navigator.connection.type;
-      if (network !== before) this.#tell("woke"); // estimates of its speed change all the time
+      if (network !== before) this.#tell("woke");
     });
     this.#pulsing = setInterval(() => this.#pulse(), PULSE * 1000);
-    this.#pulsing.unref?.(); // in Node it alone keeps no program alive
+    this.#pulsing.unref?.();
     if (this.hidden) this.#look();
   }
 
@@ -654,17 +654,17 @@ class Presence {
     const [before, now] = [this.#last, clocks()];
     this.#last = now;
     const passed = now.steady - before.steady;
-    const parted = now.wall - before.wall - passed; // some systems stop the steady clock while they sleep
+    const parted = now.wall - before.wall - passed;
     if (parted > SLEPT || (passed > PULSE + SLEPT && !this.hidden)) this.#tell("woke");
     this.#tell("pulse");
   }
 }
 
-const SILENCE = 45; // seconds without a word of the leader after which a visible tab takes over: it hangs
-const SILENCE_HIDDEN = 200; // hidden tabs hear late, for their leader's timers run once a minute
-const ANSWER = 5; // seconds in which a leader answers a visible tab
-const RELIEF = 5; // to twice as many seconds: whoever flips through tabs opens no stream with each
-const HESITATE = 0.1; // seconds, at random, so that of several visible tabs one takes over
+const SILENCE = 45;
+const SILENCE_HIDDEN = 200;
+const ANSWER = 5;
+const RELIEF = 5;
+const HESITATE = 0.1;
 
 class Tabs {
   #name;
@@ -733,9 +733,9 @@ class Tabs {
   }
 
   #hear(message) {
-    if (typeof message?.leads !== "boolean") return; // not ours
+    if (typeof message?.leads !== "boolean") return;
     if (message.leads) {
-      if (this.#leading) return; // the last words of one that was relieved
+      if (this.#leading) return;
       this.#heard = performance.now();
       this.#relieve(message);
     }
@@ -762,7 +762,7 @@ class Tabs {
   }
 
   #request(how) {
-    this.#queued?.abort(); // else this tab would be granted the lock once more, later
+    this.#queued?.abort();
     const queued = (this.#queued = new AbortController());
     const granted = () => {
       if (queued.signal.aborted || !this.#channel) return undefined;
@@ -777,10 +777,10 @@ class Tabs {
     this.#locks.request(this.#name, options, granted).catch((error) => {
       if (queued.signal.aborted || !this.#channel) return;
       if (error.name !== "AbortError") {
-        this.#alone(); // the browser offers locks and does not give any, as in some private windows
+        this.#alone();
         return;
       }
-      this.#leading = false; // another tab took the lock
+      this.#leading = false;
       this.#release = null;
       this.#part.follow();
       this.#request();
@@ -795,7 +795,7 @@ class Tabs {
   }
 }
 
-const DEAF = 20; // seconds without a heartbeat after which a tab that is seen again looks whether its stream is there
+const DEAF = 20;
 
 class Member {
   #part;
@@ -871,7 +871,7 @@ class Member {
 
   #freeze() {
     if (this.#frozen) return;
-    this.#frozen = true; // the lock of a frozen tab would keep all others waiting
+    this.#frozen = true;
     this.#arrange();
     this.#tabs.stop();
   }
@@ -936,7 +936,7 @@ class Decoder {
   *feed(bytes) {
     let start = 0;
     if (this.#skipLf && bytes.length) {
-      this.#skipLf = false; // the second half of a CRLF whose CR ended the piece before
+      this.#skipLf = false;
       if (bytes[0] === LF) start = 1;
     }
     for (let at = start; at < bytes.length; at++) {
@@ -1009,10 +1009,10 @@ class Decoder {
   }
 }
 
-const CLEAN_WAIT = 2; // rule 8
-const PROVEN = 10; // rule 10
-const MAX_RETRY = 60; // rule 9: one wrong value must not silence a client for a day
-const LIVED = 1; // rule 8: a clean end after less is an error, which breaks any loop
+const CLEAN_WAIT = 2;
+const PROVEN = 10;
+const MAX_RETRY = 60;
+const LIVED = 1;
 
 function uniform(random, from, to) {
   return from + (to - from) * random();
@@ -1078,11 +1078,11 @@ class Reconnect {
 }
 
 const HEARTBEATS_MISSED = 3;
-const OVERDUE = 5; // seconds beyond its announced lifetime after which a stream is given up
-const WORTH_REPLACING = 3; // seconds that a stream must have left to be overlapped
-const MARGIN = 1; // seconds before its end, at most, until which the next stream is to be opened
-const AGE_TICK = 1; // Age is whole seconds
-const WAKE_INTERVAL = 10; // seconds: a network that comes and goes wakes a client no more often
+const OVERDUE = 5;
+const WORTH_REPLACING = 3;
+const MARGIN = 1;
+const AGE_TICK = 1;
+const WAKE_INTERVAL = 10;
 
 class Stream {
   #left;
@@ -1195,7 +1195,7 @@ class Connection {
     const actions = [];
     try {
       for (const item of live.decoder.feed(bytes)) {
-        live.hear(now); // bytes that never become a comment or an event may come for ever
+        live.hear(now);
         if (item.kind === "retry") this.#reconnect.advise(item.milliseconds / 1000);
         actions.push({ do: "received", stream, item });
       }
@@ -1243,7 +1243,7 @@ class Connection {
   woke(now) {
     if (now < this.#woken + WAKE_INTERVAL) return [];
     this.#woken = now;
-    this.#reconnect.worked(); // what failed before is another matter
+    this.#reconnect.worked();
     this.#live?.leaveBy(now + WAKE_INTERVAL);
     if (this.#live || this.#openAt < Infinity) {
       const soon = Math.max(now + uniform(this.#random, 0, 1), this.#openedAt + this.#reconnect.least);
@@ -1282,7 +1282,7 @@ class Connection {
   }
 }
 
-const FAILURES = 3; // streams that failed in a row before polling begins
+const FAILURES = 3;
 
 class Polling {
   on = false;
@@ -1323,10 +1323,10 @@ class Polling {
   }
 }
 
-const SETTLE = 0.05; // seconds after a stream went live during which its events are a replay
-const OLDER = [1, 2, 4]; // seconds at most, half of it at least, until a document older than announced is fetched again
-const PATIENCE = 60; // seconds, more or less, between further tries for a version that is announced and not served
-const SHORT = 1; // seconds that may be waited after a failure, however short the outage was so far
+const SETTLE = 0.05;
+const OLDER = [1, 2, 4];
+const PATIENCE = 60;
+const SHORT = 1;
 
 class Refetch {
   wanted = 0;
@@ -1385,12 +1385,12 @@ class Refetch {
   finished({ version, labelled, stale }, now) {
     const asked = this.#asked ?? 0;
     this.#asked = null;
-    const is = labelled ? version : Math.max(version || this.held, asked); // rule 17
+    const is = labelled ? version : Math.max(version || this.held, asked);
     const take = is >= this.held;
     this.loaded = true;
     this.held = Math.max(this.held, is);
     if (stale && !this.isMet) {
-      this.#fail(now, 0); // it says itself that it will recover, so it is asked until it has
+      this.#fail(now, 0);
       return take;
     }
     this.failures = 0;
@@ -1425,7 +1425,7 @@ class Refetch {
 }
 
 const EVENT = "environment_updated";
-const GRACE = 5; // seconds for which flags may be behind, or without a stream, before that is a status of its own
+const GRACE = 5;
 
 function announcement(item) {
   return item.kind === "event" && item.type === EVENT ? eventVersion(item.data) : null;
@@ -1433,9 +1433,9 @@ function announcement(item) {
 
 class Subscription {
   status = "starting";
-  invalid = 0; // events that made no sense
+  invalid = 0;
   #polls;
-  #polled = false; // the last poll was answered
+  #polled = false;
   #grace;
   #inDoubtSince;
   #behindSince = null;
@@ -1537,7 +1537,7 @@ class Subscription {
       this.refetch.announce(version, now);
       actions.push({ do: "announced", stream, version });
     } catch {
-      this.invalid += 1; // one bad event must not end a stream that goes on well
+      this.invalid += 1;
     }
   }
 
@@ -1691,7 +1691,7 @@ class FlagClient extends Getters {
   ready(timeout = 10) {
     if (this.#source === "server" || this.#status === "offline") return Promise.resolve(this);
     const waiting = this.#wait(timeout);
-    waiting.catch(() => {}); // whoever does not wait for it is not told by the browser either
+    waiting.catch(() => {});
     return waiting;
   }
 
@@ -1718,7 +1718,7 @@ class FlagClient extends Getters {
     let scope;
     try {
       if (this.#closed) throw new ConfigurationError("the client is closed");
-      scope = checkIdentity(identity, traits); // before anything is left: the client goes on as it was
+      scope = checkIdentity(identity, traits);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -1734,7 +1734,7 @@ class FlagClient extends Getters {
   close() {
     if (this.#closed) return;
     this.#leave();
-    this.#closed = true; // before anybody is told, who may call back
+    this.#closed = true;
     for (const waiter of [...this.#waiting]) waiter.reject(new NotReadyError(0, this.#lastError));
     this.#status = "closed";
     this.#emitter.emit("status", "closed");
@@ -1748,8 +1748,8 @@ class FlagClient extends Getters {
     this.#scope = { place, ...scope };
     this.#lastError = null;
     this.#etag = "";
-    this.#version = 0; // of other flags: the document of these may be older
-    if (this.#source === "server") this.#source = "cache"; // another identity's, until this one's are here
+    this.#version = 0;
+    if (this.#source === "server") this.#source = "cache";
     const kept = readKept(storage, place, who);
     if (kept) this.#put(kept, "cache");
     if (offline) {
@@ -1819,7 +1819,7 @@ class FlagClient extends Getters {
     this.#emitter.emit("fetch", { outcome, seconds, version, reason });
     if (!error) {
       this.#lastError = null;
-      if (outcome === "older" && this.#source !== "server") this.#share(this.#held); // kept ones that are newer
+      if (outcome === "older" && this.#source !== "server") this.#share(this.#held);
       return;
     }
     this.#fail(error);
@@ -1829,7 +1829,7 @@ class FlagClient extends Getters {
   #fail(error) {
     const before = this.#lastError;
     this.#lastError = error;
-    if (before?.name !== error.name) this.#emitter.emit("error", error); // once, not once an attempt
+    if (before?.name !== error.name) this.#emitter.emit("error", error);
     if (error instanceof KeyRefusedError) for (const waiter of [...this.#waiting]) waiter.reject(error);
   }
 
@@ -1860,7 +1860,7 @@ class FlagClient extends Getters {
       this.#lastError = null;
       for (const waiter of [...this.#waiting]) waiter.resolve();
     }
-    if (first || !news) return; // the first load is no change
+    if (first || !news) return;
     for (const change of changes) this.#emitter.emit("change", change);
     this.#emitter.emit("update", { changes, version, staleness });
   }
@@ -1939,12 +1939,12 @@ function checked({
   };
 }
 
-const REPLAY = 0.3; // seconds: what arrives this soon after a stream went live was announced before
+const REPLAY = 0.3;
 
 class FlagStream {
-  version = 0; // the newest announced, in microseconds since the epoch
-  state = "connecting"; // connecting, live, waiting (for `retryIn`), paused, closed
-  #retryAt = 0; // seconds, of the monotonic clock
+  version = 0;
+  state = "connecting";
+  #retryAt = 0;
   #emitter = new Emitter();
   #options;
   #member;
@@ -2040,7 +2040,7 @@ class FlagStream {
     try {
       version = announcement(item);
     } catch {
-      return; // one bad event must not end a stream that goes on well
+      return;
     }
     if (version === null) return;
     const replay = this.#first || monotonic() - this.#since < REPLAY;
@@ -2049,7 +2049,7 @@ class FlagStream {
   }
 
   #announce(version, replay) {
-    if (!(Number.isSafeInteger(version) && version > this.version)) return; // streams repeat what they know
+    if (!(Number.isSafeInteger(version) && version > this.version)) return;
     this.version = version;
     this.#member.tell({ kind: "version", version, replay });
     this.#emitter.emit("version", { version, updatedAt: secondsOf(version), replay });

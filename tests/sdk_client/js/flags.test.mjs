@@ -44,6 +44,11 @@ test("a list as the API answers it can be brought along", () => {
   assert.deepEqual([flags.isEnabled("banner"), flags.value("banner"), flags.source], [true, "a", "bootstrap"]);
 });
 
+test("a feature may have the name of anything", () => {
+  const flags = offline(JSON.parse('{"__proto__": "a", "constructor": false}'));
+  assert.deepEqual([flags.value("__proto__"), flags.isEnabled("constructor"), flags.value("toString", 1)], ["a", false, 1]);
+});
+
 test("options that cannot work are named", () => {
   const good = { environmentKey: "key", apiUrl: "http://flags.example.com", offline: true };
   const faults = [
@@ -51,11 +56,24 @@ test("options that cannot work are named", () => {
     [{ environmentKey: "a b" }, /environmentKey must be/],
     [{ environmentKey: undefined }, /environmentKey must be/],
     [{ apiUrl: undefined }, /apiUrl is not a URL/],
+    [{ apiUrl: "" }, /apiUrl is not a URL/],
     [{ apiUrl: "ftp://flags.example.com" }, /apiUrl must begin with http/],
+    [{ apiUrl: "https://me:secret@flags.example.com" }, /apiUrl must have no password/],
     [{ streamUrl: "http://flags.example.com/?a=1" }, /streamUrl must have neither/],
     [{ spread: -1 }, /spread must be 0 seconds or more/],
     [{ heartbeat: "15" }, /heartbeat must be/],
+    [{ heartbeat: 0 }, /heartbeat must be above 0/],
     [{ pollInterval: NaN }, /pollInterval must be/],
+    [{ pollInterval: 0, streaming: false }, /pollInterval must be above 0/],
+    [{ relieveAfter: NaN }, /relieveAfter must be/],
+    [{ identity: "" }, /identity must be text/],
+    [{ identity: "\ud800" }, /identity must be text/],
+    [{ identity: "ada", traits: ["plan"] }, /traits must be an object/],
+    [{ identity: "ada", traits: { age: 36n } }, /the trait age must be/],
+    [{ bootstrap: "banner" }, /bootstrap must be an object/],
+    [{ bootstrap: [{ name: "banner" }] }, /bootstrap cannot be read.* no flag/],
+    [{ bootstrap: { banner: { enabled: "yes" } } }, /banner has an enabled/],
+    [{ bootstrap: { banner: { value: 1n } } }, /banner has a value that JSON does not know/],
   ];
   for (const [wrong, message] of faults) {
     assert.throws(() => new FlagClient({ ...good, ...wrong }), { name: "ConfigurationError", message });

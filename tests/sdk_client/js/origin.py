@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from tests.sdk_client.scripted import KEY, V1, document, event
 
 MODULE = Path(__file__).parents[3] / "sdk_client" / "js" / "flagstream.js"
-HEARTBEAT = 0.2
+HEARTBEAT = 0.05
 
 PAGE = """<!doctype html>
 <title>Flags</title>
@@ -25,7 +25,7 @@ PAGE = """<!doctype html>
 <script type="module">
   import { Backoff, FlagClient, FlagStream } from "/flagstream.js";
   window.Backoff = Backoff;
-  const quick = new Backoff({ base: 0.2, cap: 0.4, least: 0.2 });
+  const quick = new Backoff({ base: 0.1, cap: 0.2, least: 0.1 });
   const shared = { environmentKey: "KEY", backoff: quick };
   const record = (source, ...names) => {
     window.seen = [];

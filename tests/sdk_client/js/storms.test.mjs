@@ -38,8 +38,9 @@ class World {
   }
 
   at(moment, act) {
-    this.#queue.push({ moment, act });
-    this.#queue.sort((a, b) => a.moment - b.moment);
+    let place = this.#queue.length;
+    while (place > 0 && this.#queue[place - 1].moment > moment) place -= 1;
+    this.#queue.splice(place, 0, { moment, act });
   }
 
   after(seconds, act) {
