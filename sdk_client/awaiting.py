@@ -8,6 +8,7 @@ from typing import Self
 
 from sdk_client.backlog import LIMIT, Backlog
 from sdk_client.changes import Change
+from sdk_client.errors import ClientStoppedError
 
 __all__ = ["Changes"]
 
@@ -15,8 +16,8 @@ __all__ = ["Changes"]
 class Changes:
     """An async iterator of changes, from its making until `cancel` or the client's end; one reader at a time.
 
-    It holds 1,000 unread changes, and beyond that one for each feature. Iterating raises the client's own fault, if it
-    had one, after the last change.
+    It holds 1,000 unread changes, and beyond that one for each feature. Where the client ended by a fault of its own,
+    iterating raises ClientStoppedError after the last change; the fault is its cause.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -34,7 +35,7 @@ class Changes:
         self._news.set()
 
     def close(self, fault: BaseException | None = None) -> None:
-        """End the iteration once what is unread has been read; `fault` is raised then."""
+        """End the iteration once what is unread has been read, by ClientStoppedError where there is a `fault`."""
         self._backlog.end(fault)
         self._news.set()
 
@@ -44,7 +45,9 @@ class Changes:
     async def __anext__(self) -> Change:
         while (change := self._backlog.pop()) is None:
             if self._backlog.has_ended:
-                raise StopAsyncIteration if self._backlog.fault is None else self._backlog.fault
+                if self._backlog.fault is not None:
+                    raise ClientStoppedError("the flag client failed") from self._backlog.fault
+                raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
         return change

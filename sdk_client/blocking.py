@@ -17,8 +17,9 @@ __all__ = ["BlockingChanges"]
 class BlockingChanges:
     """An iterator of changes, from its making until `cancel` or the client's end; threads that share it share them.
 
-    It holds 1,000 unread changes, and beyond that one for each feature. Iterating raises the client's own fault, if it
-    had one, after the last change. `before_wait` is called before anything blocks.
+    It holds 1,000 unread changes, and beyond that one for each feature. Where the client ended by a fault of its own,
+    iterating raises ClientStoppedError after the last change; the fault is its cause. `before_wait` is called before
+    anything blocks.
     """
 
     def __init__(self, before_wait: Callable[[], None], limit: int = LIMIT) -> None:
@@ -34,7 +35,8 @@ class BlockingChanges:
         self._before_wait()
         change = self.take(timeout)
         if change is None:
-            raise self._backlog.fault or ClientStoppedError("there are no more changes, the flag client is closed")
+            self._raise_fault()
+            raise ClientStoppedError("there are no more changes, the flag client is closed")
         return change
 
     def take(self, timeout: float | None = None) -> Change | None:
@@ -61,7 +63,7 @@ class BlockingChanges:
             self._news.notify_all()
 
     def close(self, fault: BaseException | None = None) -> None:
-        """End the iteration once what is unread has been read; `fault` is raised then."""
+        """End the iteration once what is unread has been read, by ClientStoppedError where there is a `fault`."""
         with self._news:
             self._backlog.end(fault)
             self._news.notify_all()
@@ -76,6 +78,11 @@ class BlockingChanges:
     def __next__(self) -> Change:
         self._before_wait()
         change = self.take()
-        if change is not None:
-            return change
-        raise StopIteration if self._backlog.fault is None else self._backlog.fault
+        if change is None:
+            self._raise_fault()
+            raise StopIteration
+        return change
+
+    def _raise_fault(self) -> None:
+        if self._backlog.fault is not None:
+            raise ClientStoppedError("the flag client failed") from self._backlog.fault

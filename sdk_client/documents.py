@@ -21,7 +21,6 @@ from sdk_client.flags import Flag
 
 __all__ = [
     "Document",
-    "Flag",
     "Unchanged",
     "read_client_key",
     "read_environment",

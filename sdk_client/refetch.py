@@ -80,11 +80,6 @@ class Refetch:
         """Tell whether the flags held are as new as the newest announcement."""
         return self.loaded and self.held >= self.wanted
 
-    @property
-    def in_flight(self) -> bool:
-        """Tell whether a fetch is under way."""
-        return self._asked is not None
-
     def connected(self, now: float) -> None:
         """Take that a stream went live: the server is there, so a fetch that waits out a failure may come sooner.
 

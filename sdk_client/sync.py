@@ -412,8 +412,8 @@ async def _follow(client: FlagClient, http: httpx.AsyncClient | None, audience: 
     try:
         async for change in changes:
             audience.put([change])
-    except Exception as fault:  # noqa: BLE001 - the client has logged it; whoever listens is to know
-        audience.close(fault)
+    except ClientStoppedError as stopped:  # the client has logged it; whoever listens is to know
+        audience.close(stopped.__cause__)
     finally:
         audience.close()
         if http is not None:

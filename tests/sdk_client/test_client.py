@@ -392,8 +392,9 @@ async def test_a_fault_of_our_own_is_loud(monkeypatch: pytest.MonkeyPatch, caplo
         await until(lambda: client.connected)
         monkeypatch.setattr(client._updater.subscription.refetch, "announce", None)
         server.announce(V2)
-        with pytest.raises(ExceptionGroup):
+        with pytest.raises(ClientStoppedError, match="failed") as raised:
             await next_of(changes)
+        assert isinstance(raised.value.__cause__, ExceptionGroup)
         with pytest.raises(ClientStoppedError):
             await client.aclose()
         assert "the flag client failed" in caplog.text

@@ -284,8 +284,11 @@ def test_a_fault_of_the_client_reaches_whoever_listens_and_closes_it(caplog: pyt
     client = SyncFlagClient(environment_key=KEY, api_url=NOWHERE, random=Broken())
     changes = client.changes()
     client.start()
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(ClientStoppedError, match="failed") as raised:
         changes.get(20)
+    assert isinstance(raised.value.__cause__, ExceptionGroup)
+    with pytest.raises(ClientStoppedError, match="failed"):
+        next(changes)
     with pytest.raises(ClientStoppedError):
         client.wait_until_ready(20)
     assert client.status is Status.CLOSED
