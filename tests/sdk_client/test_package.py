@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import sdk_client
+from sdk_client import FlagClient, SyncFlagClient
 
 FOLDER = Path(sdk_client.__file__).parent
 EXTRAS = {"evaluation.py": "flag_engine", "openfeature": "openfeature"}
@@ -19,6 +22,29 @@ def test_all_names_exactly_what_the_package_offers() -> None:
     }
     modules = {path.stem for path in FOLDER.glob("*.py")}
     assert sorted(sdk_client.__all__) == sorted(public - modules)
+
+
+def offered(client: type) -> set[str]:
+    return {name for name in dir(client) if not name.startswith("_")}
+
+
+def arguments(function: Any) -> dict[str, tuple[object, object]]:
+    return {name: (each.annotation, each.default) for name, each in inspect.signature(function).parameters.items()}
+
+
+def test_both_clients_offer_the_same_but_for_closing_and_what_others_drive_them_by() -> None:
+    assert offered(FlagClient) - offered(SyncFlagClient) == {"aclose", "begin_with", "loop"}
+    assert offered(SyncFlagClient) - offered(FlagClient) == {"close", "after_fork", "at_exit"}
+
+
+def test_both_clients_take_the_same_arguments_with_the_same_types_and_defaults() -> None:
+    plain, blocking = arguments(FlagClient), arguments(SyncFlagClient)
+    assert plain.pop("http") == ("httpx.AsyncClient | None", None)
+    assert blocking.pop("http") == ("Callable[[], httpx.AsyncClient] | None", None)
+    assert plain == blocking
+    for name in offered(FlagClient) & offered(SyncFlagClient) - {"on_change"}:  # which takes coroutine functions in one
+        if callable(method := getattr(FlagClient, name)):
+            assert arguments(method) == arguments(getattr(SyncFlagClient, name)), name
 
 
 def test_it_is_marked_as_typed() -> None:
