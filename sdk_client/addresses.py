@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 
@@ -15,19 +15,22 @@ __all__ = ["SERVER_KEY_PREFIX", "Addresses", "check_client_key", "check_key"]
 SERVER_KEY_PREFIX: Final = "ser."
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _API: Final = "/api/v1"
+_PORTS: Final = 2**16
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[^\[\]]+)?")
 
 
-def check_client_key(key: str, argument: str = "client_key") -> str:
+def check_client_key(key: Any, argument: str = "client_key") -> str:
     """Return `key`, or raise ConfigurationError unless it is ``[A-Za-z0-9_-]{1,128}``."""
-    if _KEY.fullmatch(key) is None:
+    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
         raise ConfigurationError(argument, "must be 1 to 128 letters, digits, '-' or '_'")
-    return key
+    return str(key)
 
 
-def check_key(key: str) -> str:
+def check_key(key: Any) -> str:
     """Return an environment key of either kind, or raise ConfigurationError."""
-    check_client_key(key.removeprefix(SERVER_KEY_PREFIX), "environment_key")
-    return key
+    client_key = key.removeprefix(SERVER_KEY_PREFIX) if isinstance(key, str) else key
+    check_client_key(client_key, "environment_key")
+    return str(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,17 @@ class Addresses:
 def _base(url: str, argument: str) -> str:
     try:
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+        host, port = parsed.host, parsed.port
+        name = parsed.raw_host.decode()
+        name.encode("idna")  # as it is when a name server is asked, to which labels of 70 characters are an error
+    except (httpx.InvalidURL, TypeError, ValueError):  # what is no IDNA is a ValueError
         raise ConfigurationError(argument, "is not a URL") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise ConfigurationError(argument, "must begin with http:// or https:// and name a host")
+    if not _HOST.fullmatch(name):
+        raise ConfigurationError(argument, "names a host that cannot be one")
+    if port is not None and not 0 < port < _PORTS:
+        raise ConfigurationError(argument, "must have a port from 1 to 65535, or none")
     if parsed.query or parsed.fragment:
         raise ConfigurationError(argument, "must have neither a query nor a fragment")
     return str(parsed).rstrip("/")

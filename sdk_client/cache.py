@@ -191,8 +191,8 @@ def _parsed(content: bytes) -> Any:
         raise ValueError("it is not JSON") from None
 
 
-def _file_at(path: os.PathLike[str] | str, name: str) -> Path:
-    text: object = os.fspath(path)
+def _file_at(path: Any, name: str) -> Path:
+    text: object = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError("cache", "must be the path of a file or of a folder")
     file = Path(text).absolute()

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NoReturn, Self, SupportsIndex
 
 import httpx
 
 from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key, check_key
+from sdk_client.arguments import check_kinds, check_poll_interval, check_seconds, check_switches, hooks_of
 from sdk_client.awaiting import Changes
 from sdk_client.bootstrap import Bootstrap, read_bootstrap
 from sdk_client.cache import Cached, DiskCache
@@ -84,13 +85,14 @@ class FlagClient(Getters):
         http: httpx.AsyncClient | None = None,
         random: Random | None = None,
     ) -> None:
-        _check_seconds(ready_timeout=ready_timeout, request_timeout=request_timeout, heartbeat=heartbeat)
-        if not spread >= 0:
-            raise ConfigurationError("spread", "must be 0 seconds or more")
-        if not poll_interval >= 0:
-            raise ConfigurationError("poll_interval", "must be 0 seconds or more")
-        if not streaming and not poll_interval:
-            raise ConfigurationError("poll_interval", "must be above 0 seconds where streaming is off")
+        check_switches(
+            require_ready=require_ready, streaming=streaming, local_evaluation=local_evaluation, offline=offline
+        )
+        check_seconds(ready_timeout=ready_timeout, request_timeout=request_timeout, heartbeat=heartbeat)
+        check_seconds(or_zero=True, spread=spread)
+        check_poll_interval(poll_interval, streaming=streaming)
+        check_kinds(backoff=backoff, http=http, random=random)
+        check_key(environment_key)
         if local_evaluation and not environment_key.startswith(SERVER_KEY_PREFIX):
             raise ConfigurationError("local_evaluation", "needs a server key, which begins with 'ser.'")
         if local_evaluation:
@@ -103,11 +105,11 @@ class FlagClient(Getters):
         self._environment: Environment | None = None
         self._flags = _NONE if bootstrap is None else Flags(read_bootstrap(bootstrap), 0, Source.BOOTSTRAP)
         self._cache = None if cache is None else DiskCache(cache, environment_key)
-        self._hooks = HooksInUse(hooks)
+        self._hooks = HooksInUse(hooks_of(hooks))
         self._listeners = Listeners()
         self._target = Target(
             addresses=Addresses.of(api_url, stream_url),
-            key=check_key(environment_key),
+            key=environment_key,
             client_key=None if client_key is None else check_client_key(client_key),
             request_timeout=request_timeout,
             heartbeat=heartbeat,
@@ -130,6 +132,7 @@ class FlagClient(Getters):
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
+        self._closed = False
 
     @classmethod
     def from_dict(cls, flags: Mapping[str, Any]) -> Self:
@@ -138,6 +141,8 @@ class FlagClient(Getters):
         Values are as in a bootstrap: true and false switch a feature, anything else is its value, and
         ``{"enabled": …, "value": …}`` says both. Raises ConfigurationError.
         """
+        if not isinstance(flags, Mapping):
+            raise ConfigurationError("flags", 'must be a dict, as in {"banner": True, "limit": 10}')
         return cls(environment_key="offline", api_url="http://offline", offline=True, bootstrap=flags)
 
     # Reading flags: from memory, never with I/O. The typed getters are those of `Getters`.
@@ -160,7 +165,7 @@ class FlagClient(Getters):
     @property
     def status(self) -> Status:
         """How fresh the flags are."""
-        if self._task is not None and self._task.done():
+        if self._closed or (self._task is not None and self._task.done()):
             return Status.CLOSED
         return Status.OFFLINE if self._offline else self._updater.subscription.status
 
@@ -250,7 +255,7 @@ class FlagClient(Getters):
 
     def start(self) -> None:
         """Begin in the background, for programs that cannot use ``async with``; close with `aclose`."""
-        if self._task is not None:
+        if self._task is not None or self._closed:
             raise ClientStoppedError("a FlagClient is started once; make another one")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="flag client")
         self._task.add_done_callback(self._on_done)
@@ -270,8 +275,10 @@ class FlagClient(Getters):
     async def aclose(self) -> None:
         """Stop: the stream is closed, iterators end after what is unread. Raises the client's own fault, if any."""
         if self._task is None:
+            self._end()
             return
-        self._task.cancel()
+        if not self._task.cancelling():  # a second time would break off the closing of connections
+            self._task.cancel()
         await asyncio.wait([self._task])
         if self._fault is not None:
             raise ClientStoppedError("the flag client failed") from self._fault
@@ -285,7 +292,7 @@ class FlagClient(Getters):
         if self._offline:
             return
         if self._task is None:
-            raise ClientStoppedError("the flag client was not started")
+            raise ClientStoppedError(f"the flag client {'is closed' if self._closed else 'was not started'}")
         updater = self._updater
         try:
             async with asyncio.timeout(timeout):
@@ -295,10 +302,14 @@ class FlagClient(Getters):
                 raise NotReadyError(timeout or 0.0, updater.last_error) from None
         if self._flags.source is not Source.NONE:
             return
-        if self._task.done():
+        if self._closed:
             raise ClientStoppedError("the flag client is closed") from self._fault
         if updater.last_error is not None:
             raise updater.last_error
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse copies, which would share one stream, and pickling, which cannot take it along."""
+        raise TypeError("a FlagClient can be neither copied nor pickled; make one in each process, or pass its flags")
 
     # What runs in the background.
 
@@ -333,6 +344,12 @@ class FlagClient(Getters):
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
             _log.critical("the flag client failed; flags stay as they are", exc_info=fault)
+        self._end()
+
+    def _end(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._listeners.close(self._fault)
         self._updater.answered.set()
         self._hooks.became(Status.CLOSED)
@@ -382,9 +399,3 @@ class FlagClient(Getters):
 _NONE: Final = Flags()
 _RANDOM: Final = SystemRandom()  # not a seeded one: forked processes must not wait in step
 _OK: Final = 200
-
-
-def _check_seconds(**settings: float) -> None:
-    for name, seconds in settings.items():
-        if not seconds > 0:
-            raise ConfigurationError(name, "must be above 0 seconds")

@@ -37,7 +37,10 @@ def shown(value: Any) -> str:
 
 
 class FlagClientError(Exception):
-    """Anything this package raises on purpose."""
+    """Anything this package raises on purpose; can be pickled, as pools of processes do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
 
 
 class ConfigurationError(FlagClientError, ValueError):
@@ -92,3 +95,9 @@ class StreamLimitError(FlagClientError):
         self.what = what
         self.limit = limit
         super().__init__(f"{what} of the stream is longer than {limit} bytes")
+
+
+def _restored(kind: type[FlagClientError], args: tuple[Any, ...]) -> FlagClientError:
+    error = kind.__new__(kind)  # without its arguments, for what is kept of them is the message
+    error.args = args
+    return error

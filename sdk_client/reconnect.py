@@ -8,6 +8,8 @@ from enum import Enum
 from random import Random
 from typing import Final
 
+from sdk_client.errors import ConfigurationError
+
 __all__ = ["Backoff", "End", "EndKind", "Reconnect"]
 
 CLEAN_WAIT: Final = 2.0
@@ -21,6 +23,9 @@ PROVEN: Final = 10.0
 
 MAX_RETRY: Final = 60.0
 """Seconds that a server may ask for by `retry:`; one wrong value must not silence a client for a day."""
+
+MAX_WAIT: Final = 86_400.0
+"""Seconds, a day: what a back-off may be told to wait."""
 
 
 class EndKind(Enum):
@@ -56,6 +61,13 @@ class Backoff:
     base: float = 1.0
     cap: float = 30.0
     least: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigurationError for what would be a wait without end, or none at all for ever."""
+        for name in ("base", "cap", "least"):
+            seconds = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_WAIT:
+                raise ConfigurationError("backoff", f"must have a {name} from 0 to {MAX_WAIT:.0f} seconds")
 
     def delay(self, failures: int, random: Random, *, floor: float = 0.0, most: float = math.inf) -> float:
         """Return the seconds to wait after `failures` (1 or more) in a row: `floor` or `least`, plus the random part.

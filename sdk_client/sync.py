@@ -10,17 +10,18 @@ from dataclasses import replace
 from os import PathLike, getpid
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, SupportsIndex, TypeVar
 
 import httpx
 
+from sdk_client.arguments import hooks_of
 from sdk_client.audience import Audience, PlainCallback
 from sdk_client.background import BackgroundLoop
 from sdk_client.blocking import BlockingChanges
 from sdk_client.bootstrap import Bootstrap
 from sdk_client.changes import difference
 from sdk_client.client import FlagClient
-from sdk_client.errors import ClientStoppedError, DocumentError, NotReadyError
+from sdk_client.errors import ClientStoppedError, ConfigurationError, DocumentError, NotReadyError
 from sdk_client.flags import Flag, Flags, Getters, Source
 from sdk_client.forking import look_after
 from sdk_client.hooks import Hooks
@@ -33,6 +34,8 @@ __all__ = ["SyncFlagClient"]
 _log = logging.getLogger("sdk_client")
 
 T = TypeVar("T")
+
+_FOR_EVER: Final = 1e9  # far beyond, a lock raises OverflowError
 
 CLOSE: Final = 5.0
 """Seconds that `close` waits for connections to close, and again for the thread and callbacks to end."""
@@ -85,8 +88,12 @@ class SyncFlagClient(Getters):
         http: Callable[[], httpx.AsyncClient] | None = None,
         random: Random | None = None,
     ) -> None:
+        if http is not None and not callable(http):
+            raise ConfigurationError("http", "must be a function that makes an httpx.AsyncClient")
+
         def make(bootstrap: Bootstrap | None, http: httpx.AsyncClient | None) -> FlagClient:
             return FlagClient(
+                require_ready=require_ready,
                 environment_key=environment_key,
                 api_url=api_url,
                 stream_url=stream_url,
@@ -113,7 +120,7 @@ class SyncFlagClient(Getters):
         self._local = local_evaluation
         self._make = make
         self._make_http = http
-        self._hooks = [_Attached(each) for each in ([hooks] if isinstance(hooks, Hooks) else hooks)]
+        self._hooks = [_Attached(each) for each in hooks_of(hooks)]
         self._audience = Audience(self._before_wait, inline=offline)
         self._background: BackgroundLoop | None = None
         self._started = False
@@ -130,6 +137,8 @@ class SyncFlagClient(Getters):
         Values are as in a bootstrap: true and false switch a feature, anything else is its value, and
         ``{"enabled": …, "value": …}`` says both. It needs neither `start` nor `close`. Raises ConfigurationError.
         """
+        if not isinstance(flags, Mapping):
+            raise ConfigurationError("flags", 'must be a dict, as in {"banner": True, "limit": 10}')
         return cls(environment_key="offline", api_url="http://offline", offline=True, bootstrap=flags)
 
     # Reading flags: from memory, never with I/O. The typed getters are those of `Getters`.
@@ -285,6 +294,10 @@ class SyncFlagClient(Getters):
         except TimeoutError:
             raise NotReadyError(timeout or 0.0, None) from None
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse copies, which would share one thread, and pickling, which cannot take it along."""
+        raise TypeError("a SyncFlagClient can be neither copied nor pickled; forked processes have it without either")
+
     # What forks and exits do (`Resident`).
 
     def after_fork(self) -> None:
@@ -376,7 +389,8 @@ class SyncFlagClient(Getters):
         if (background := self._background) is None:
             why = "is closed" if self._closed else "was not started"
             raise ClientStoppedError(f"the flag client {why}")
-        return background.call(make, None if timeout is None else timeout + MARGIN)
+        most = None if timeout is None or timeout > _FOR_EVER else timeout + MARGIN
+        return background.call(make, most)
 
     def _before_wait(self) -> None:
         self._here()

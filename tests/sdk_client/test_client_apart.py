@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sdk_client import (
@@ -290,3 +291,43 @@ async def test_without_streams_it_polls_and_goes_back_to_streaming_by_itself(cap
         await asyncio.sleep(0.5)
         assert len(server.documents) == asked, "no polls while there is a stream"
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_client_closed_before_its_start_stays_closed_and_frees_whoever_listens() -> None:
+    client = FlagClient(environment_key="k", api_url=NOWHERE)
+    changes = client.changes()
+    await client.aclose()
+    assert client.status is Status.CLOSED
+    with pytest.raises(StopAsyncIteration):
+        await anext(changes)
+    with pytest.raises(ClientStoppedError, match="is closed"):
+        await client.wait_until_ready(1)
+    with pytest.raises(ClientStoppedError):
+        client.start()
+
+
+@pytest.mark.asyncio
+async def test_closing_twice_at_once_does_not_break_off_the_closing_of_connections() -> None:
+    closed: list[str] = []
+
+    class Slow(httpx.AsyncHTTPTransport):
+        async def aclose(self) -> None:
+            await asyncio.sleep(0.05)
+            await super().aclose()
+            closed.append("whole")
+
+    async with ScriptedServer() as server:
+        client = client_of(server)
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def made() -> httpx.AsyncClient:
+                return httpx.AsyncClient(transport=Slow())
+
+            patch.setattr("sdk_client.client.http_client", made)
+            await client.__aenter__()
+        closing = [asyncio.ensure_future(client.aclose())]
+        await asyncio.sleep(0.02)
+        closing += [asyncio.ensure_future(client.aclose()) for _ in range(3)]
+        await asyncio.gather(*closing)
+    assert closed == ["whole"]
