@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from weakref import WeakSet
 
 from sdk_client.awaiting import Changes
@@ -56,12 +56,10 @@ class Listeners:
         for changes, callback in self._callbacks.items():
             tasks.create_task(self._call(changes, callback))
 
-    def put(self, changes: Iterable[Change]) -> None:
+    def put(self, changes: Sequence[Change]) -> None:
         """Hand changes to everybody."""
-        changes = list(changes)
-        if changes:
-            for each in [*self._changes]:
-                each.put(changes)
+        for each in [*self._changes]:
+            each.put(changes)
 
     def close(self, fault: BaseException | None) -> None:
         """End all iterators once they are read, with the client's own fault if it had one."""

@@ -91,8 +91,8 @@ async def test_after_any_faults_the_flags_are_the_newest_and_what_was_heard_lead
             async with asyncio.timeout(20):
                 while client.version != V1 + 40 or client.value("banner") != 40:
                     await asyncio.sleep(0.01)
-            while not heard or heard[-1].value != 40:
-                await asyncio.sleep(0)
+                while not heard or heard[-1].value != 40:
+                    await asyncio.sleep(0)
     versions = [change.version for change in heard]
     assert versions == sorted(versions), "versions never go back"
     for before, after in itertools.pairwise(heard):
