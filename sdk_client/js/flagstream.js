@@ -811,7 +811,10 @@ class Member {
     this.#presence = new Presence(pauseAfter, (what) => this.#took(what));
     const member = this;
     const seat = {
-      lead: () => this.#arrange(),
+      lead: () => {
+        this.#arrange();
+        if (this.#paused) part.halt(true);
+      },
       follow: () => this.#arrange(),
       hear: (message) => this.#hear(message),
       get hidden() {
@@ -1790,13 +1793,13 @@ class FlagClient extends Getters {
       held: this.#version,
       loaded: this.#source === "server",
     });
-    if (this.#source !== "server") this.#become("starting");
-    this.#driver = new Driver(subscription, {
+    const driver = (this.#driver = new Driver(subscription, {
       open,
       load: (version, signal) => loader.load(version, this.#etag, signal),
       tell: (action) => this.#took(action, subscription),
-    });
-    this.#driver.start("start", ...(streaming ? ["follow"] : []));
+    }));
+    if (this.#source !== "server") this.#become("starting");
+    driver.start("start", ...(streaming ? ["follow"] : []));
   }
 
   #halt(paused) {
@@ -1998,9 +2001,9 @@ class FlagStream {
     const { url, heartbeat, random, backoff, fetch, EventSource } = this.#options;
     const { open, patience } = opener(url, heartbeat, { fetch, EventSource });
     this.#connection = new Connection({ heartbeat: patience, random, backoff });
-    this.#driver = new Driver(this.#connection, { open, tell: (action) => this.#took(action) });
+    const driver = (this.#driver = new Driver(this.#connection, { open, tell: (action) => this.#took(action) }));
     this.#become("connecting");
-    this.#driver.start("start");
+    driver.start("start");
   }
 
   #halt(paused) {

@@ -187,13 +187,13 @@ export class FlagClient extends Getters {
       held: this.#version,
       loaded: this.#source === "server",
     });
-    if (this.#source !== "server") this.#become("starting");
-    this.#driver = new Driver(subscription, {
+    const driver = (this.#driver = new Driver(subscription, {
       open,
       load: (version, signal) => loader.load(version, this.#etag, signal),
       tell: (action) => this.#took(action, subscription),
-    });
-    this.#driver.start("start", ...(streaming ? ["follow"] : []));
+    }));
+    if (this.#source !== "server") this.#become("starting"); // whoever is told may close: then it starts nothing
+    driver.start("start", ...(streaming ? ["follow"] : []));
   }
 
   #halt(paused) {

@@ -24,7 +24,10 @@ export class Member {
     this.#presence = new Presence(pauseAfter, (what) => this.#took(what));
     const member = this;
     const seat = {
-      lead: () => this.#arrange(),
+      lead: () => {
+        this.#arrange();
+        if (this.#paused) part.halt(true); // it has no stream either: what the last one told is over
+      },
       follow: () => this.#arrange(),
       hear: (message) => this.#hear(message),
       get hidden() {

@@ -72,9 +72,9 @@ export class FlagStream {
     const { url, heartbeat, random, backoff, fetch, EventSource } = this.#options;
     const { open, patience } = opener(url, heartbeat, { fetch, EventSource });
     this.#connection = new Connection({ heartbeat: patience, random, backoff });
-    this.#driver = new Driver(this.#connection, { open, tell: (action) => this.#took(action) });
-    this.#become("connecting");
-    this.#driver.start("start");
+    const driver = (this.#driver = new Driver(this.#connection, { open, tell: (action) => this.#took(action) }));
+    this.#become("connecting"); // whoever is told may close: then it starts nothing
+    driver.start("start");
   }
 
   #halt(paused) {

@@ -141,11 +141,12 @@ def test_a_tab_that_crashes_is_replaced_and_no_change_is_missed(origin: Origin, 
 def test_a_tab_without_locks_or_one_that_shares_nothing_has_a_stream_of_its_own(origin: Origin, tab: Tab) -> None:
     first = tab()
     live(first)
-    pages = [first, tab("client({shared: false})"), tab("(delete window.BroadcastChannel, client())")]
+    refused = "(navigator.locks.request = () => Promise.reject(new DOMException('no', 'SecurityError')), client())"
+    pages = [first, tab("client({shared: false})"), tab("(delete window.BroadcastChannel, client())"), tab(refused)]
     for page in pages:
         live(page)
-    assert [leads(page) for page in pages] == [True] * 3
-    assert origin.open == 3
+    assert [leads(page) for page in pages] == [True] * 4
+    assert origin.open == 4
 
 
 def test_a_visible_tab_relieves_a_hidden_one(origin: Origin, tab: Tab) -> None:
@@ -182,6 +183,14 @@ def test_streams_rest_while_nobody_looks_and_are_back_at_once(origin: Origin, ta
     live(page)
     assert len(origin.documents) == fetched + 1
     assert len(origin.streams) == 2
+
+    # One that rests comes to lead: it has no stream, and says so.
+    follower = tab("client({pauseAfter: 0.2})")
+    live(follower)
+    follower.evaluate("show(false)")
+    page.evaluate("setTimeout(() => flags.close(), 500)")
+    until(follower, "flags.leading && flags.status === 'paused' && !flags.connected")
+    wait_until(lambda: origin.open == 0, "no stream")
 
 
 def test_a_frozen_tab_lets_another_one_lead(origin: Origin, tab: Tab) -> None:
@@ -302,6 +311,28 @@ def test_an_identity_has_flags_of_its_own(origin: Origin, tab: Tab) -> None:
     assert page.evaluate("flags.identify('bob').then(() => flags.json('banner'))") == ["bob", {}]
     assert page.evaluate("flags.identify(null).then(() => flags.value('banner'))") == "a"
     wait_until(lambda: origin.open == 1, "one stream")
+
+
+def test_two_clients_in_a_page_share_a_stream_and_other_words_on_their_channel_do_no_harm(
+    origin: Origin, tab: Tab
+) -> None:
+    page = tab("(client(), window.leader = flags, client())")
+    live(page)
+    assert page.evaluate("[leader.leading, flags.leading]") == [True, False]
+    page.evaluate(
+        """async () => {
+            const channel = new BroadcastChannel((await navigator.locks.query()).held[0].name);
+            const document = { format: 1, version: -1, etag: "", flags: [null] };
+            const said = [null, "x", {}, { leads: true }, { leads: true, document, fault: 1 }, { leads: false }];
+            for (const message of said) channel.postMessage(message);
+        }"""
+    )
+    origin.change("b")
+    holds(page, "b")
+    assert len(origin.streams) == 1
+    page.evaluate("leader.close()")
+    until(page, "flags.leading")
+    live(page)
 
 
 def test_what_is_closed_is_quiet_and_keeps_its_flags(origin: Origin, tab: Tab) -> None:
