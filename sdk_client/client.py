@@ -165,7 +165,7 @@ class FlagClient(Getters):
     @property
     def status(self) -> Status:
         """How fresh the flags are."""
-        if self._closed or (self._task is not None and self._task.done()):
+        if self._closed or (self._task is not None and not self._running):
             return Status.CLOSED
         return Status.OFFLINE if self._offline else self._updater.subscription.status
 
@@ -274,7 +274,7 @@ class FlagClient(Getters):
 
     async def aclose(self) -> None:
         """Stop: the stream is closed, iterators end after what is unread. Raises the client's own fault, if any."""
-        if self._task is None:
+        if self._task is None or self._task.get_loop().is_closed():  # the loop took everything along
             self._end()
             return
         if not self._task.cancelling():  # a second time would break off the closing of connections
@@ -315,7 +315,8 @@ class FlagClient(Getters):
 
     @property
     def _running(self) -> bool:
-        return self._task is not None and not self._task.done()
+        task = self._task
+        return task is not None and not task.done() and not task.get_loop().is_closed()
 
     def _flag(self, name: str) -> Flag | None:
         return self._flags.get(name)

@@ -19,6 +19,7 @@ from openfeature.exception import (
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagType
 from openfeature.provider import FeatureProvider, Metadata, ProviderStatus
 
+from sdk_client.arguments import check_seconds
 from sdk_client.client import FlagClient
 from sdk_client.errors import (
     ClientStoppedError,
@@ -26,6 +27,7 @@ from sdk_client.errors import (
     FlagClientError,
     KeyRefusedError,
     NotReadyError,
+    shown,
 )
 from sdk_client.flags import Flags, Source
 from sdk_client.openfeature.access import Access, access_to
@@ -75,6 +77,9 @@ class FlagstreamProvider(Typed):
         _check_choice("boolean_from", boolean_from, BooleanFrom)
         _check_choice("disabled", disabled, Disabled)
         _check_choice("identities", identities, Identities)
+        check_seconds(ready_timeout=ready_timeout)
+        if not isinstance(client, FlagClient | SyncFlagClient | None):
+            raise ConfigurationError("client", f"must be a FlagClient or a SyncFlagClient, not {shown(client)}")
         if client is not None and settings:
             raise ConfigurationError(next(iter(settings)), "belongs to the client, which was given ready-made")
         self._settings = {**settings, "ready_timeout": ready_timeout}

@@ -26,6 +26,7 @@ from sdk_client import (
     Update,
 )
 from tests.sdk_client.scripted import V1, V2, Peer, ScriptedServer, answers, cuts
+from tests.sdk_client.scripted_thread import served
 from tests.sdk_client.test_client import client_of, next_of, until
 
 NOWHERE = "http://127.0.0.1:9"
@@ -331,3 +332,23 @@ async def test_closing_twice_at_once_does_not_break_off_the_closing_of_connectio
         closing += [asyncio.ensure_future(client.aclose()) for _ in range(3)]
         await asyncio.gather(*closing)
     assert closed == ["whole"]
+
+
+def test_a_client_whose_loop_was_closed_is_closed_and_can_be_told_so() -> None:
+    with served() as server:
+
+        async def begun() -> FlagClient:
+            client = FlagClient(**server.arguments)
+            client.start()
+            await client.wait_until_ready(10)
+            return client
+
+        loop = asyncio.new_event_loop()
+        client = loop.run_until_complete(begun())
+        for task in asyncio.all_tasks(loop):  # as loops of notebooks and test runners do not: they complain
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        assert client.value("banner") == "a"
+        assert client.status is Status.CLOSED
+        assert not client.connected
+        asyncio.run(client.aclose())

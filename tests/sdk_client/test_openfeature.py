@@ -159,11 +159,13 @@ def test_whoever_changes_an_object_changes_no_flag() -> None:
         pytest.param({"disabled": "off"}, "disabled", id="disabled"),
         pytest.param({"identities": "sometimes"}, "identities", id="identities"),
         pytest.param({"spread": 1.0}, "spread", id="the client's own"),
+        pytest.param({"ready_timeout": "1"}, "ready_timeout", id="ready_timeout"),
+        pytest.param({"client": 5}, "client must be a FlagClient or a SyncFlagClient", id="client"),
     ],
 )
 def test_arguments_that_cannot_work_are_told_where_they_stand(arguments: Any, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
-        FlagstreamProvider(FlagClient.from_dict({}), **arguments)
+        FlagstreamProvider(**{"client": FlagClient.from_dict({}), **arguments})
 
 
 def test_a_client_of_its_own_is_checked_at_once() -> None:
