@@ -16,7 +16,7 @@ import typer
 
 from flagstream.cli.data_folder import running_stack
 from flagstream.cli.failure import failure
-from sdk_client import Change, ConfigurationError, Flag, FlagClient, KeyRefusedError
+from sdk_client import Change, ConfigurationError, End, Flag, FlagClient, Hooks, KeyRefusedError, StreamOpened
 
 __all__ = ["watch"]
 
@@ -76,7 +76,8 @@ def watch(
 
 
 async def _watch(key: str, api_url: str, stream_url: str | None, features: frozenset[str], *, as_json: bool) -> None:
-    client = FlagClient(environment_key=key, api_url=api_url, stream_url=stream_url, require_ready=False)
+    hooks = _Streams()
+    client = FlagClient(environment_key=key, api_url=api_url, stream_url=stream_url, require_ready=False, hooks=hooks)
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -88,6 +89,24 @@ async def _watch(key: str, api_url: str, stream_url: str | None, features: froze
             if not features or change.feature in features:
                 sys.stdout.write((_json_line if as_json else _line)(change, datetime.now(UTC)) + "\n")
                 sys.stdout.flush()
+
+
+class _Streams(Hooks):
+    """Says at once that there is a stream again: the client's own log waits until one has lasted."""
+
+    def __init__(self) -> None:
+        self._live = 0
+        self._failed = False
+
+    def on_stream_opened(self, stream: StreamOpened) -> None:  # noqa: ARG002 - that it opened is enough
+        if self._failed and not self._live:
+            _say("there is a stream again")
+        self._live += 1
+        self._failed = False
+
+    def on_stream_ended(self, end: End) -> None:
+        self._live -= end.lived > 0
+        self._failed = self._failed or end.is_error
 
 
 def _greeting(client: FlagClient, features: frozenset[str], api_url: str) -> str:
@@ -135,7 +154,7 @@ def _say(sentence: str) -> None:
 
 
 def _show_client_log() -> None:
-    """Let the client say on stderr, in its own words, that a server is away and that it is back."""
+    """Let the client say on stderr, in its own words, what does not work and what works again."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("flagstream: %(message)s"))
     log = logging.getLogger("sdk_client")
