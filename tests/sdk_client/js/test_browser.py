@@ -35,7 +35,7 @@ def tab(browser: Browser, origin: Origin) -> Iterator[Tab]:
         if clock:
             page.clock.install()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(origin.url)
+        page.goto(origin.url, wait_until="commit")
         page.wait_for_function("window.loaded")
         page.evaluate(f"void ({start})")
         return page
