@@ -109,6 +109,11 @@ class Subscription:
         """Begin with the streams."""
         return self._then(self.connection.start(now), now)
 
+    def not_found(self, failures: int, now: float) -> list[Action]:
+        """Take that the streams' address could not be found, for the `failures`-th time in a row."""
+        self.polling.failed(failures, now)
+        return self._then([], now)
+
     def opened(self, stream: int, status: int, headers: Mapping[str, str], now: float) -> list[Action]:
         """Take the head of a response; `headers` is looked up by lower-case names."""
         return self._then(self.connection.opened(stream, status, headers, now), now)

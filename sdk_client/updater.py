@@ -157,6 +157,7 @@ class Updater:
                 failures += 1
                 if failures == 1:
                     _log.warning("no flag stream: its key could not be found (%s), trying again", error)
+                self._driver.do(self.subscription.not_found(failures, self._clock()))
                 floor = error.retry_after if isinstance(error, DocumentError) else 0.0
                 await asyncio.sleep(backoff.delay(failures, self._random, floor=floor))
 

@@ -334,6 +334,22 @@ async def test_closing_twice_at_once_does_not_break_off_the_closing_of_connectio
     assert closed == ["whole"]
 
 
+@pytest.mark.asyncio
+async def test_a_server_key_whose_stream_cannot_be_found_is_polled_with_until_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ScriptedServer() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("tests.sdk_client.scripted.serve_environment", answers(503))
+            client = client_of(server, environment_key="ser.key", poll_interval=0.1)
+            await client.__aenter__()
+            server.announce(V2, banner="b")
+            await until(lambda: client.value("banner") == "b")
+            assert not server.streams
+        await until(lambda: client.is_current)
+        await client.aclose()
+
+
 def test_a_client_whose_loop_was_closed_is_closed_and_can_be_told_so() -> None:
     with served() as server:
 
