@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from random import Random, SystemRandom
 from types import TracebackType
@@ -182,10 +183,7 @@ class FlagClient(Getters):
     @property
     def counts(self) -> Counts:
         """What this client has done so far: streams, fetches, failures."""
-        counts = self._updater.counts
-        counts.callback_errors = self._listeners.errors
-        counts.hook_errors = self._hooks.errors
-        return counts
+        return replace(self._updater.counts, callback_errors=self._listeners.errors, hook_errors=self._hooks.errors)
 
     async def identity(self, identifier: str, traits: Mapping[str, Any] | None = None) -> Flags:
         """Return the flags of one identity, a user say, evaluated by the server; or here, with `local_evaluation`.

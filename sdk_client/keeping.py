@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Final
 
 from sdk_client.cache import Cached, DiskCache
 from sdk_client.threads import in_thread
 
 __all__ = ["Keeper"]
+
+PATIENCE: Final = 0.2
+"""Seconds that the end of a client waits for a save under way; a disk may hang for ever."""
 
 
 class Keeper:
@@ -29,5 +33,10 @@ class Keeper:
     async def _save(self) -> None:
         while self._waiting is not None:
             cached, self._waiting = self._waiting, None
-            await in_thread(partial(self._cache.save, cached))
+            saving = asyncio.ensure_future(in_thread(partial(self._cache.save, cached)))
+            try:
+                await asyncio.shield(saving)
+            except asyncio.CancelledError:  # a script that ends as soon as it has its flags keeps them all the same
+                await asyncio.wait([saving], timeout=PATIENCE)
+                raise
         self._task = None

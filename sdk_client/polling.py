@@ -11,6 +11,9 @@ __all__ = ["Polling"]
 FAILURES: Final = 3
 """Streams that failed in a row before polling begins."""
 
+HASTE: Final = 10.0
+"""Seconds: a network that comes and goes brings polls forward no more often."""
+
 
 class Polling:
     """Plans polls `interval` seconds apart, infinite for none; `due` is infinite while there is no need.
@@ -24,6 +27,7 @@ class Polling:
         self._random = random
         self._interval = interval
         self._next = -math.inf
+        self._hastened = -math.inf
         self.on = False
 
     @property
@@ -52,6 +56,7 @@ class Polling:
         self._next = now + self._interval * self._random.uniform(0.9, 1.1)
 
     def hasten(self, now: float) -> None:
-        """Bring the next poll forward, for the machine slept or its network changed."""
-        if self.on:
+        """Bring the next poll forward, for the machine slept or its network changed; once in `HASTE`."""
+        if self.on and now >= self._hastened + HASTE:
+            self._hastened = now
             self._next = min(self._next, now + self._random.uniform(0.0, 1.0))

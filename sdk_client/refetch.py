@@ -18,6 +18,9 @@ __all__ = ["Answer", "Refetch"]
 SETTLE: Final = 0.05
 """Seconds after a stream went live during which its events are a replay: the last one is worth one fetch."""
 
+GAP: Final = 0.2
+"""Seconds between the beginnings of two fetches, at least, however often a server announces something new."""
+
 OLDER: Final = (1.0, 2.0, 4.0)
 """Seconds at most, and half of it at least, until a document older than announced is fetched again.
 
@@ -85,7 +88,7 @@ class Refetch:
 
         Not sooner than the server has asked for, though.
         """
-        self._settled = now + SETTLE
+        self._settled = max(self._settled, now + SETTLE)
         if self.due is not None and self.failures:
             self.due = min(self.due, max(self._soon(now), self._forbidden))
 
@@ -104,9 +107,10 @@ class Refetch:
             soon = self._soon(now)
             self.due = soon if self.due is None else min(self.due, soon)
 
-    def begin(self) -> int:
+    def begin(self, now: float) -> int:
         """Begin the one flight; return the version to ask for, 0 where none is known."""
         self.due = None
+        self._settled = max(self._settled, now + GAP)
         self._asked = self.wanted
         return self._asked
 

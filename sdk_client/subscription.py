@@ -174,7 +174,7 @@ class Subscription:
                     self.polling.failed(failures, now)
             actions.append(action)
         if self.refetch.due is not None and now >= self.refetch.due:
-            actions.append(Fetch(self.refetch.begin()))
+            actions.append(Fetch(self.refetch.begin(now)))
         return actions + self._look(now)
 
     def _announced(self, data: str, now: float) -> None:

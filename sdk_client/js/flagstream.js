@@ -1286,12 +1286,14 @@ class Connection {
 }
 
 const FAILURES = 3;
+const HASTE = 10;
 
 class Polling {
   on = false;
   #random;
   #interval;
   #next = -Infinity;
+  #hastened = -Infinity;
 
   constructor(random, interval) {
     this.#random = random;
@@ -1322,11 +1324,14 @@ class Polling {
   }
 
   hasten(now) {
-    if (this.on) this.#next = Math.min(this.#next, now + uniform(this.#random, 0, 1));
+    if (!this.on || now < this.#hastened + HASTE) return;
+    this.#hastened = now;
+    this.#next = Math.min(this.#next, now + uniform(this.#random, 0, 1));
   }
 }
 
 const SETTLE = 0.05;
+const GAP = 0.2;
 const OLDER = [1, 2, 4];
 const PATIENCE = 60;
 const SHORT = 1;
@@ -1363,7 +1368,7 @@ class Refetch {
   }
 
   connected(now) {
-    this.#settled = now + SETTLE;
+    this.#settled = Math.max(this.#settled, now + SETTLE);
     if (this.due === Infinity || !this.failures) return;
     this.due = Math.min(this.due, Math.max(this.#soon(now), this.#forbidden));
   }
@@ -1379,8 +1384,9 @@ class Refetch {
     if (!this.inFlight && !this.failures) this.due = Math.min(this.due, this.#soon(now));
   }
 
-  begin() {
+  begin(now) {
     this.due = Infinity;
+    this.#settled = Math.max(this.#settled, now + GAP);
     this.#asked = this.wanted;
     return this.#asked;
   }
@@ -1528,7 +1534,7 @@ class Subscription {
       }
       actions.push(action);
     }
-    if (now >= this.refetch.due) actions.push({ do: "fetch", version: this.refetch.begin() });
+    if (now >= this.refetch.due) actions.push({ do: "fetch", version: this.refetch.begin(now) });
     this.#look(now, actions);
     return actions;
   }

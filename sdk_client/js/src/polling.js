@@ -3,6 +3,7 @@
 import { uniform } from "./reconnect.js";
 
 const FAILURES = 3; // streams that failed in a row before polling begins
+const HASTE = 10; // seconds: a network that comes and goes brings polls forward no more often
 
 /**
  * Plans polls `interval` seconds apart, Infinity for none; `due` is Infinity while there is no need. A stream that goes
@@ -13,6 +14,7 @@ export class Polling {
   #random;
   #interval;
   #next = -Infinity;
+  #hastened = -Infinity;
 
   constructor(random, interval) {
     this.#random = random;
@@ -49,6 +51,8 @@ export class Polling {
 
   /** Bring the next poll forward: the machine slept or its network changed. */
   hasten(now) {
-    if (this.on) this.#next = Math.min(this.#next, now + uniform(this.#random, 0, 1));
+    if (!this.on || now < this.#hastened + HASTE) return;
+    this.#hastened = now;
+    this.#next = Math.min(this.#next, now + uniform(this.#random, 0, 1));
   }
 }

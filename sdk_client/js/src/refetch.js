@@ -4,6 +4,7 @@
 import { Backoff, uniform } from "./reconnect.js";
 
 const SETTLE = 0.05; // seconds after a stream went live during which its events are a replay
+const GAP = 0.2; // seconds between the beginnings of two fetches, at least
 const OLDER = [1, 2, 4]; // seconds at most, half of it at least, until a document older than announced is fetched again
 const PATIENCE = 60; // seconds, more or less, between further tries for a version that is announced and not served
 const SHORT = 1; // seconds that may be waited after a failure, however short the outage was so far
@@ -43,7 +44,7 @@ export class Refetch {
 
   /** Take that a stream went live: a fetch that waits out a failure may come sooner, if not sooner than asked for. */
   connected(now) {
-    this.#settled = now + SETTLE;
+    this.#settled = Math.max(this.#settled, now + SETTLE);
     if (this.due === Infinity || !this.failures) return;
     this.due = Math.min(this.due, Math.max(this.#soon(now), this.#forbidden));
   }
@@ -62,8 +63,9 @@ export class Refetch {
   }
 
   /** Begin the one flight; return the version to ask for, 0 where none is known. */
-  begin() {
+  begin(now) {
     this.due = Infinity;
+    this.#settled = Math.max(this.#settled, now + GAP);
     this.#asked = this.wanted;
     return this.#asked;
   }

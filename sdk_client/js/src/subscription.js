@@ -117,7 +117,7 @@ export class Subscription {
       }
       actions.push(action);
     }
-    if (now >= this.refetch.due) actions.push({ do: "fetch", version: this.refetch.begin() });
+    if (now >= this.refetch.due) actions.push({ do: "fetch", version: this.refetch.begin(now) });
     this.#look(now, actions);
     return actions;
   }

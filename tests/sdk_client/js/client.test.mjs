@@ -63,7 +63,7 @@ test("a document older than what was kept is not taken, and the client is ready 
 
 test("an unlabelled document is believed, whatever was held", () => {
   const refetch = new Refetch({ held: V1, loaded: true });
-  refetch.begin();
+  refetch.begin(0);
   assert.equal(refetch.finished({ version: 0, labelled: false, stale: false }, 0), true);
   assert.equal(refetch.held, V1);
 });
