@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import logging
 import inspect
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
