@@ -1,36 +1,20 @@
-"""Where things are: URLs and keys, checked before anything is started."""
+"""Where things are: URLs, checked before anything is started."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import httpx
 
 from sdk_client.errors import ConfigurationError
 
-__all__ = ["SERVER_KEY_PREFIX", "Addresses", "check_client_key", "check_key"]
+__all__ = ["Addresses"]
 
-SERVER_KEY_PREFIX: Final = "ser."
-_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _API: Final = "/api/v1"
 _PORTS: Final = 2**16
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[^\[\]]+)?")
-
-
-def check_client_key(key: Any, argument: str = "client_key") -> str:
-    """Return `key`, or raise ConfigurationError unless it is ``[A-Za-z0-9_-]{1,128}``."""
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
-        raise ConfigurationError(argument, "must be 1 to 128 letters, digits, '-' or '_'")
-    return str(key)
-
-
-def check_key(key: Any) -> str:
-    """Return an environment key of either kind, or raise ConfigurationError."""
-    client_key = key.removeprefix(SERVER_KEY_PREFIX) if isinstance(key, str) else key
-    check_client_key(client_key, "environment_key")
-    return str(key)
 
 
 @dataclass(frozen=True, slots=True)

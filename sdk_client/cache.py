@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 
 from sdk_client.errors import ConfigurationError
 from sdk_client.locking import exclusive
+from sdk_client.versions import MAX_VERSION
 
 __all__ = ["FORMAT", "MAX_FILE", "Cached", "DiskCache", "read_whole"]
 
@@ -34,7 +35,6 @@ MAX_FILE: Final = 16 * 1024 * 1024
 PATIENCE: Final = 10.0
 """Seconds to wait for other processes that save the same environment."""
 
-_MAX_VERSION: Final = 2**53
 _ETAG: Final = re.compile(r"[\x20-\x7e\x80-\xff]{0,1024}")  # what may be sent back in a header
 
 # Without O_NONBLOCK, a named pipe would wait for somebody to write into it. Windows knows O_BINARY only, and would end
@@ -121,7 +121,7 @@ class DiskCache:
                 "labelled": bool(labelled),
                 "etag": str(etag),
                 "body": list() | dict() as body,
-            } if 0 <= version < _MAX_VERSION and _ETAG.fullmatch(etag):
+            } if 0 <= version < MAX_VERSION and _ETAG.fullmatch(etag):
                 return Cached(kind, version, labelled, etag, json.dumps(body).encode())
         raise ValueError("it is damaged")
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NoReturn, Self, SupportsIndex
 
 import httpx
 
-from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key, check_key
+from sdk_client.addresses import Addresses
 from sdk_client.arguments import check_kinds, check_poll_interval, check_seconds, check_switches, hooks_of
 from sdk_client.awaiting import Changes
 from sdk_client.bootstrap import Bootstrap, read_bootstrap
@@ -26,6 +26,7 @@ from sdk_client.flags import Flag, Flags, Getters, Source
 from sdk_client.hooks import Hooks, HooksInUse, Update
 from sdk_client.identities import Identities
 from sdk_client.keeping import Keeper
+from sdk_client.keys import SERVER_KEY_PREFIX, check_client_key, check_key
 from sdk_client.listeners import Callback, Listeners
 from sdk_client.loading import Loaded, Loader, http_client
 from sdk_client.reconnect import Backoff

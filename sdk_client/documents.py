@@ -18,6 +18,7 @@ from sdk_client.answers import read_json
 from sdk_client.errors import DocumentError, shown
 from sdk_client.evaluation import Environment
 from sdk_client.flags import Flag
+from sdk_client.keys import is_client_key
 
 __all__ = [
     "Document",
@@ -29,9 +30,7 @@ __all__ = [
 ]
 
 _OK, _NOT_MODIFIED = 200, 304
-_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ETAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,256}"')
-_MAX_VERSION: Final = 2**53  # in the year 2255; beyond it no version could ever be newer
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -142,7 +141,7 @@ def _flags(items: list[Any]) -> Mapping[str, Flag]:
 
 def _client_key(raw: Any) -> str:
     match raw:
-        case {"api_key": str(key)} if _KEY.fullmatch(key):
+        case {"api_key": str(key)} if is_client_key(key):
             return key
     raise DocumentError("the environment document names no api_key; pass client_key", status=_OK)
 
@@ -175,4 +174,4 @@ def _updated_at(raw: Any) -> int:
 
 
 def _possible(version: int) -> int:
-    return version if 0 < version < _MAX_VERSION else 0
+    return version if 0 < version < versions.MAX_VERSION else 0

@@ -12,11 +12,12 @@ from typing import Final
 
 import httpx
 
-from sdk_client.addresses import SERVER_KEY_PREFIX, Addresses, check_client_key
+from sdk_client.addresses import Addresses
 from sdk_client.documents import Document, Unchanged
 from sdk_client.errors import ConfigurationError, DocumentError, KeyRefusedError
 from sdk_client.flags import Flags, Source
 from sdk_client.hooks import Fetch, FetchOutcome, HooksInUse, StreamOpened
+from sdk_client.keys import SERVER_KEY_PREFIX, check_client_key
 from sdk_client.loading import Loaded, Loader
 from sdk_client.network import networks
 from sdk_client.pulse import Unsubscribe

@@ -12,10 +12,11 @@ import re
 from fractions import Fraction
 from typing import Final
 
-__all__ = ["decimal_seconds", "digits", "event_version", "seconds_of", "version_of"]
+__all__ = ["MAX_VERSION", "decimal_seconds", "digits", "event_version", "seconds_of", "version_of"]
 
 _MILLION: Final = 10**6
-_MAX_VERSION: Final = 2**53
+MAX_VERSION: Final = 2**53
+"""Versions are below it, which is in the year 2255: beyond it no version could ever be newer."""
 _SECONDS: Final = re.compile(r"\d{1,10}(\.\d{1,9})?", re.ASCII)
 _DIGITS: Final = re.compile(r"\d{1,16}", re.ASCII)
 
@@ -42,7 +43,7 @@ def event_version(data: str) -> int:
     seconds = payload.get("updated_at") if isinstance(payload, dict) else None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise ValueError("the event has no updated_at number")  # noqa: TRY004 - one error for all bad data
-    if isinstance(seconds, int) and abs(seconds) >= _MAX_VERSION:
+    if isinstance(seconds, int) and abs(seconds) >= MAX_VERSION:
         raise ValueError("updated_at is out of range")
     return version_of(seconds)
 
@@ -55,10 +56,10 @@ def decimal_seconds(text: str) -> int:
 def digits(text: str) -> int:
     """Return the version in a header of decimal microseconds; 0 where it is none."""
     version = int(text) if _DIGITS.fullmatch(text) else 0
-    return version if version < _MAX_VERSION else 0
+    return version if version < MAX_VERSION else 0
 
 
 def _checked(version: int) -> int:
-    if not 0 < version < _MAX_VERSION:
+    if not 0 < version < MAX_VERSION:
         raise ValueError("updated_at is out of range")
     return version

@@ -68,7 +68,7 @@ def test_it_needs_httpx_and_nothing_else_of_ours_or_others_but_for_its_extras() 
 def test_the_rules_know_no_input_or_output() -> None:
     pure = (
         *("decoder", "versions", "reconnect", "stream", "connection", "polling", "refetch", "subscription", "status"),
-        *("headers", "answers", "documents", "flags", "values", "traits", "context", "evaluation"),
+        *("headers", "keys", "answers", "documents", "flags", "values", "traits", "context", "evaluation"),
         *("errors", "changes", "backlog", "hooks"),
     )
     code = "import sys, types\nsys.modules['sdk_client'] = package = types.ModuleType('sdk_client')\n"
