@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["main"]
 
-OURS = {"flagstream", "publisher", "stream_server", "sdk_client", "cdn"}
+OURS = {"flagstream", "publisher", "stream_server", "sdk_client", "loadtest", "cdn"}
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
             "publisher",
             "stream_server",
             "sdk_client",
+            "loadtest",
             "cdn",
         }:
             raise

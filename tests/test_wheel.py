@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("flagstream", "publisher", "stream_server", "sdk_client", "cdn")
+PACKAGES = ("flagstream", "publisher", "stream_server", "sdk_client", "loadtest", "cdn")
 
 pytestmark = pytest.mark.slow
 

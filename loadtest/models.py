@@ -1,0 +1,194 @@
+"""How each kind of client behaves when its stream ends, is cut, is refused or goes silent: the makings of a storm.
+
+A model is data, so that the swarm, which plays it with real connections, and the planner, which plays millions of them
+in arrays, play the same one. docs/loadtest.md says where each figure is from.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from random import Random
+from typing import Final
+
+__all__ = ["MODELS", "Fetching", "Loss", "Model", "Wait"]
+
+
+class Loss(IntEnum):
+    """How a client lost its stream, or got none."""
+
+    CLEAN = 0
+    """The body came to its end."""
+    CUT = 1
+    """The connection broke, or was closed without the final chunk."""
+    REFUSED = 2
+    """No answer: refused, reset before the head, or not in time."""
+    STATUS = 3
+    """An answer that is no stream: another status, another content type, or a stream that was over at once."""
+    SILENT = 4
+    """Nothing came for longer than the client bears; most bear anything."""
+
+
+class Fetching(IntEnum):
+    """When a client fetches its flags."""
+
+    NEVER = 0
+    NEWER = 1
+    """When an event tells of a version above the one held."""
+    EVERY = 2
+    """At every event, whatever it tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The seconds until the next try: ``fixed + uniform(0, random)``, each growing by its factor with every failure.
+
+    Neither part grows above `cap`. With `obeys_retry` the fixed part is never below the server's ``retry:``.
+    """
+
+    fixed: float = 0.0
+    random: float = 0.0
+    fixed_factor: float = 1.0
+    random_factor: float = 1.0
+    cap: float = math.inf
+    obeys_retry: bool = False
+
+    def seconds(self, failures: int, retry: float, chance: Random) -> float:
+        """Return the seconds after the `failures`-th failure in a row (0 or 1 for the first); `retry` is in seconds."""
+        grown = min(max(failures - 1, 0), 64)
+        fixed = min(self.cap, self.fixed * self.fixed_factor**grown)
+        if self.obeys_retry and retry > fixed:
+            fixed = retry
+        most = min(self.cap, self.random * self.random_factor**grown)
+        return fixed + most * chance.random() if most else fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One kind of client; waits that are None mean that it never comes back.
+
+    A clean end of a stream that lived less than `short` seconds counts as `Loss.STATUS`. Failures are counted anew
+    after a stream that lived `proven` seconds or came to a clean end. `replaces` opens the next stream before the old
+    one ends (make before break). `silence` is how long it bears to hear nothing, `open_timeout` how long it waits for
+    an answer; infinite where it waits for ever. `keeps_connection` asks for the next stream on the connection of the
+    last one where the server keeps it open.
+    """
+
+    name: str
+    title: str
+    clean: Wait
+    cut: Wait | None
+    refused: Wait | None
+    status: Wait | None
+    silent: Wait | None = Wait()
+    default_retry: float = 0.0
+    short: float = 0.0
+    proven: float = 0.0
+    replaces: bool = False
+    silence: float = math.inf
+    open_timeout: float = math.inf
+    keeps_connection: bool = False
+    fetching: Fetching = Fetching.NEWER
+    fetches_version: bool = False
+    """Whether it asks for the version that it was told of (``?v=``), so that an edge may collapse the fetches."""
+    fetches_document: bool = False
+    """Whether it fetches the whole environment with a server-side key."""
+    drops_while_fetching: bool = False
+    """Whether an event that comes during a fetch is lost on it."""
+    deaf_after_failed_fetch: bool = False
+    """Whether it takes no event any more after a fetch that failed."""
+    settle: float = 0.0
+    """Seconds after an event before it fetches."""
+
+    def wait(self, loss: Loss) -> Wait | None:
+        """Return its wait after `loss`."""
+        return (self.clean, self.cut, self.refused, self.status, self.silent)[loss]
+
+
+AT_ONCE: Final = Wait(fixed=0.005)
+
+_ALL: Final = (
+    Model(
+        name="flagsmith-python",
+        title="Flagsmith Python 6",
+        clean=AT_ONCE,
+        cut=Wait(fixed=1.0),
+        refused=Wait(fixed=1.0),
+        status=Wait(fixed=0.001),
+        fetches_document=True,
+    ),
+    Model(
+        name="flagsmith-js",
+        title="Flagsmith JS",
+        clean=Wait(random=3.0),
+        cut=Wait(random=3.0),
+        refused=Wait(random=3.0),
+        status=Wait(random=3.0),
+        keeps_connection=True,
+        drops_while_fetching=True,
+        deaf_after_failed_fetch=True,
+    ),
+    Model(
+        name="flagsmith-ios",
+        title="Flagsmith iOS",
+        clean=AT_ONCE,
+        cut=Wait(fixed=1.0, fixed_factor=2.0, cap=30.0),
+        refused=Wait(fixed=1.0, fixed_factor=2.0, cap=30.0),
+        status=AT_ONCE,
+        fetching=Fetching.EVERY,
+        keeps_connection=True,
+    ),
+    Model(
+        name="flagsmith-android",
+        title="Flagsmith Android",
+        clean=AT_ONCE,
+        cut=None,
+        refused=None,
+        status=None,
+        silent=None,
+        silence=600.0,
+        keeps_connection=True,
+    ),
+    Model(
+        name="flagsmith-go",
+        title="Flagsmith Go",
+        clean=AT_ONCE,
+        cut=Wait(fixed=0.2, fixed_factor=2.0, cap=30.0),
+        refused=Wait(fixed=0.2, fixed_factor=2.0, cap=30.0),
+        status=Wait(fixed=0.2, fixed_factor=2.0, cap=30.0),
+        fetches_document=True,
+        keeps_connection=True,
+    ),
+    Model(
+        name="eventsource",
+        title="a browser's EventSource",
+        clean=Wait(obeys_retry=True),
+        cut=Wait(obeys_retry=True),
+        refused=Wait(obeys_retry=True),
+        status=None,
+        default_retry=3.0,
+        fetching=Fetching.NEVER,
+        keeps_connection=True,
+    ),
+    Model(
+        name="flagstream",
+        title="Flagstream",
+        clean=Wait(random=2.0),
+        cut=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
+        refused=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
+        status=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
+        silent=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
+        short=1.0,
+        proven=10.0,
+        replaces=True,
+        silence=45.0,
+        open_timeout=10.0,
+        keeps_connection=True,
+        fetches_version=True,
+        settle=0.05,
+    ),
+)
+
+MODELS: Final = {model.name: model for model in _ALL}
+"""Every model by its name."""

@@ -1,0 +1,1 @@
+"""The capacity planner: the client models at internet scale, by simulation."""

@@ -1,0 +1,1 @@
+"""What is made of results: a page, a comparison, a view of the terminal."""
