@@ -1,0 +1,31 @@
+"""Jinja2 with escaping, strict about names, and with figures in words as filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from loadtest.report import figures
+
+__all__ = ["templates"]
+
+FOLDER: Final = Path(__file__).parent / "templates"
+
+
+def templates(*folders: Path) -> Environment:
+    """Return the templates of `folders`, and ours after them (``parts.html`` has macros for all).
+
+    Filters: ``count``, ``rate``, ``ms``, ``s``, ``data_size``, ``share``, ``cpu``, ``plain``; see `figures`.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([*folders, FOLDER]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("count", "rate", "ms", "s", "data_size", "share", "cpu", "plain"):
+        environment.filters[name] = getattr(figures, name)
+    return environment
