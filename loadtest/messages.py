@@ -115,6 +115,8 @@ class Start(Message, frozen=True, kw_only=True):
     """The reading of this process's monotonic clock at the Unix epoch by the conductor's clock; negative."""
     began: float
     """The reading of this process's monotonic clock at the start of the run."""
+    signature: int = -1
+    """The last three digits of all versions of this run: only these are measured, whoever else publishes; -1: any."""
     report_every: float = 0.25
     fetchers: int = 128
     """Connections for fetching flags, at most."""
@@ -206,7 +208,7 @@ class GroupSample(Message, frozen=True, kw_only=True):
     gave_up: int = 0
     """That never come back, as their model has it."""
     behind: int = 0
-    """Clients whose newest version is not the newest published of their environment, those without a stream too."""
+    """Clients that still follow, with or without a stream at the moment, and do not hold the newest version."""
     deaf: int = 0
     """That hold a stream and take nothing from it any more."""
     # counts

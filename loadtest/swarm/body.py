@@ -1,0 +1,115 @@
+"""Reading the bodies of streams, and reading each piece only once however many streams it comes to.
+
+All streams of an environment are sent the same bytes, so what a piece means is looked up by the piece itself: a
+hundred bytes are hashed where they would have to be taken out of their chunk, decoded and parsed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sdk_client.decoder import Comment, Decoder, Event, Retry
+from sdk_client.errors import StreamLimitError
+from sdk_client.versions import event_version
+
+__all__ = ["END", "HEARTBEAT", "INVALID", "RETRY", "Body", "BodyError", "Meanings"]
+
+HEARTBEAT: Final = 0
+"""A comment."""
+
+END: Final = -1
+"""The end of the body, as the framing has it."""
+
+INVALID: Final = -2
+"""An event without a version."""
+
+RETRY: Final = -1000
+"""This less the milliseconds that the server asks for; what is positive is a version."""
+
+_KNOWN_PIECES: Final = 4096
+_CRLF: Final = b"\r\n"
+
+
+class BodyError(ValueError):
+    """The body broke its framing."""
+
+
+class Body:
+    """What a stream has left unfinished: bytes of a chunk, lines of an event; most have nothing most of the time."""
+
+    __slots__ = ("_decoder", "_rest", "chunked")
+
+    def __init__(self, *, chunked: bool) -> None:
+        self.chunked = chunked
+        self._rest = b""
+        self._decoder = Decoder()
+
+    def feed(self, data: bytes) -> tuple[list[int], bool]:
+        """Return what `data` completes, and whether nothing is left unfinished; raises BodyError."""
+        found: list[int] = []
+        if not self.chunked:
+            self._decode(data, found)
+            return found, False
+        raw = self._rest + data if self._rest else data
+        at, finished = 0, True
+        while at < len(raw):
+            line = raw.find(_CRLF, at)
+            if line < 0:
+                break
+            try:
+                size = int(raw[at:line].partition(b";")[0], 16)
+            except ValueError:
+                raise BodyError("a chunk without a size") from None
+            start, end = line + 2, line + 2 + size
+            if len(raw) < end + 2:
+                break
+            if raw[end : end + 2] != _CRLF:
+                raise BodyError("a chunk that does not end where it should")
+            at = end + 2
+            if not size:
+                found.append(END)
+                break
+            finished = self._decode(raw[start:end], found)
+        self._rest = raw[at:]
+        return found, finished and not self._rest
+
+    def _decode(self, text: bytes, found: list[int]) -> bool:
+        """Add what `text` completes to `found`; return whether it ended with an empty line."""
+        try:
+            for item in self._decoder.feed(text):
+                match item:
+                    case Event(data=data):
+                        found.append(_version(data))
+                    case Comment():
+                        found.append(HEARTBEAT)
+                    case Retry(milliseconds=milliseconds):
+                        found.append(RETRY - milliseconds)
+        except StreamLimitError as error:
+            raise BodyError(str(error)) from None
+        return text.endswith(b"\n\n")
+
+
+class Meanings:
+    """What whole pieces of chunked bodies mean: one number, or several; shared by all streams of a process."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, int | list[int]] = {}
+
+    def read(self, data: bytes) -> tuple[int | list[int], Body | None]:
+        """Return what a piece means that begins where nothing is unfinished, and what it leaves unfinished."""
+        body = Body(chunked=True)
+        found, finished = body.feed(data)
+        if not finished:
+            return found, body
+        meaning = found[0] if len(found) == 1 else found
+        if len(self.known) >= _KNOWN_PIECES:
+            self.known.clear()  # versions do not come again: what is known grows old at once
+        self.known[data] = meaning
+        return meaning, None
+
+
+def _version(data: str) -> int:
+    try:
+        return event_version(data)
+    except ValueError:
+        return INVALID

@@ -1,0 +1,367 @@
+"""One client: what it holds, which streams it has, and what its model has it do next."""
+
+from __future__ import annotations
+
+import math
+from time import monotonic
+from typing import Final
+
+from loadtest.models import Fetching, Loss
+from loadtest.replacing import replace_after
+from loadtest.swarm.crew import Crew
+from loadtest.swarm.ledger import Cell
+from loadtest.swarm.sources import GENERATOR_ERRORS
+from loadtest.swarm.stream import Head, Stream
+from loadtest.swarm.tls import TlsStream
+
+__all__ = ["Client"]
+
+OPEN, LEAVE, RETURN, FETCH = range(4)
+"""What a timer is for."""
+
+HURT, DEAF, GONE, HOME, FETCHING, AGAIN, LOADING = (1 << bit for bit in range(7))
+"""HURT: what it lost last was not by a clean end. GONE: follows no more; HOME: and nobody takes its place.
+AGAIN: something newer came while it fetched. LOADING: its first fetch, before its first stream."""
+
+NO_ROOM_WAIT: Final = 1.0
+"""Seconds until a client tries again that this machine had no descriptor or port for."""
+
+FETCH_AGAIN: Final = 1.0
+"""Seconds after which a fetch that failed or was too old is repeated by models that do."""
+
+JOIN_SHARE: Final = 2 / 3
+"""Share of a lifetime that an edge is taken to add clients for, where it does not say."""
+
+
+class Client:
+    """One client of a crew, in one environment; the state of ten thousands of them is what a generator weighs."""
+
+    __slots__ = (
+        *("_due", "_failures", "_flags", "_mark", "_opening", "_since", "_wanted"),
+        *("cell", "crew", "held", "kept", "live", "retry", "retry_after"),
+    )
+
+    def __init__(self, crew: Crew, cell: Cell) -> None:
+        self.crew = crew
+        self.cell = cell
+        self.live: Stream | None = None
+        self.kept: Stream | None = None
+        """A connection without a stream, for the next request."""
+        self._opening: Stream | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.held = 0
+        self.retry = self.crew.model.default_retry
+        self.retry_after = 0.0
+        self._due = math.inf
+        self._failures = 0
+        self._flags = 0
+        self._mark = 0
+        self._since = 0.0
+        self._wanted = 0
+
+    def begin(self, when: float) -> None:
+        """Be there from `when` on."""
+        crew = self.crew
+        crew.tally.clients += 1
+        crew.tally.waiting += 1
+        self.cell.clients += 1
+        if crew.group.loads and crew.group.fetches:
+            self._flags |= LOADING
+        self._open_at(when)
+        if crew.group.stays is not None:
+            crew.loop.at(when + crew.chance.uniform(*crew.group.stays), self, LEAVE)
+
+    def _open_at(self, when: float) -> None:
+        self._due = when
+        self.crew.loop.at(when, self, OPEN)
+
+    def fire(self, kind: int, when: float, now: float) -> None:
+        """Take that a moment has come, if it is still the one waited for."""
+        if kind == OPEN:
+            if when == self._due:
+                self._due = math.inf
+                if self._flags & LOADING:
+                    self._fetch(now)
+                else:
+                    self._open(now)
+        elif kind == FETCH:
+            if not self._flags & GONE:
+                self.crew.fetcher.ask(self, self._wanted, now)
+        elif kind == LEAVE:
+            if not self._flags & GONE:
+                self.leave()
+                self.crew.loop.at(now + self.crew.chance.uniform(*self.crew.group.away), self, RETURN)
+        elif not self._flags & HOME:
+            self._begin()
+            self.begin(now)
+
+    # Streams
+
+    def _open(self, now: float) -> None:
+        tally = self.crew.tally
+        tally.requests += 1
+        tally.connecting += 1
+        if self.live is None:
+            tally.waiting -= 1
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            self._opening = kept
+            if kept.ask(now):
+                return
+            kept.close()
+        self._connect(now)
+
+    def reopen(self, stream: Stream) -> None:
+        """Ask on a new connection, for the kept one was closed in the same moment."""
+        if self._opening is stream:
+            self._connect(monotonic())
+
+    def _connect(self, now: float) -> None:
+        crew = self.crew
+        stream = self._opening = (Stream if crew.target.tls is None else TlsStream)(self)
+        try:
+            stream.connect(now)
+        except OSError as error:
+            words = GENERATOR_ERRORS.get(error.errno or 0)
+            if words is None:
+                self.lost(stream, Loss.REFUSED, (error.strerror or str(error)).lower())
+                return
+            crew.run.error(
+                words
+            )  # no fault of the server's: neither counted against it nor answered as the model would
+            self._opening = None
+            crew.tally.connecting -= 1
+            if self.live is None:
+                crew.tally.waiting += 1
+            self._open_at(now + NO_ROOM_WAIT)
+
+    def went_live(self, stream: Stream, head: Head, asked: float, now: float) -> None:
+        """Take that `stream`, which was asked for at `asked`, has been answered."""
+        crew, tally = self.crew, self.crew.tally
+        self._opening = None
+        tally.connecting -= 1
+        tally.opened += 1
+        tally.opening.record(now - asked)
+        before, self.live = self.live, stream
+        if before is None:
+            tally.open += 1
+        else:
+            tally.replaced += 1
+            before.close()
+        if self._since:
+            waited = now - self._since
+            if self._flags & HURT:
+                times = tally.readmission.get(self._mark)
+                if times is None:
+                    times = tally.readmission[self._mark] = type(tally.gap)()
+                times.record(waited)
+            else:
+                tally.gap.record(waited)
+            self._since = 0.0
+        self._flags &= ~HURT
+        if crew.model.replaces:
+            self._replace(head, now)
+
+    def _replace(self, head: Head, now: float) -> None:
+        lifetime, age = head.seconds(b"x-stream-lifetime"), head.seconds(b"age")
+        window = head.seconds(b"x-stream-join-window") or lifetime * JOIN_SHARE
+        after = replace_after(max(0.0, lifetime - age), max(0.0, window - age), self.crew.chance)
+        if after is not None:
+            self._open_at(now + after)
+
+    def lost(self, stream: Stream, loss: Loss, words: str, *, kept: bool = False) -> None:
+        """Take that `stream` is over, or never was one; `kept`: its connection still is."""
+        crew, tally, now = self.crew, self.crew.tally, monotonic()
+        if kept:
+            self.kept = stream
+        lived = -1.0
+        if stream is self.live:
+            self.live = None
+            lived = now - stream.moment
+            tally.open -= 1
+            self._since = now
+            self._flags &= ~HURT
+        else:
+            self._opening = None
+            tally.connecting -= 1
+        tally.lost[loss] = tally.lost.get(loss, 0) + 1
+        if words:
+            tally.error(words)
+        model = crew.model
+        if loss is Loss.CLEAN and lived < model.short:
+            loss = Loss.STATUS
+            tally.error("a stream that was over at once")
+        if loss is not Loss.CLEAN and self._since and not self._flags & HURT:
+            self._flags |= HURT
+            self._mark = crew.run.mark
+        if loss is Loss.CLEAN or 0 <= model.proven <= lived:
+            self._failures = 0
+        if loss is not Loss.CLEAN:
+            self._failures += 1
+        if self.live is None and self._opening is None:
+            tally.waiting += 1
+        self._plan(loss, now)
+
+    def _plan(self, loss: Loss, now: float) -> None:
+        """Open the next stream when the model would, unless one is on its way."""
+        if self._opening is not None:
+            return
+        crew = self.crew
+        wait = crew.model.wait(loss)
+        if wait is None:
+            if self.live is None:
+                self._give_up()
+            return
+        retry, self.retry_after = max(self.retry, self.retry_after), 0.0
+        self._open_at(now + wait.seconds(self._failures, retry, crew.chance))
+
+    def _give_up(self) -> None:
+        self._flags |= GONE
+        self.crew.tally.waiting -= 1
+        self.crew.tally.gave_up += 1
+        if not self._flags & DEAF:
+            self.cell.leaves(self.held)
+
+    def sweep(self, now: float) -> None:
+        """Take that time has passed: give up what the model would not wait for any longer."""
+        model = self.crew.model
+        opening, live = self._opening, self.live
+        if opening is not None and now - opening.moment > model.open_timeout:
+            opening.close()
+            self.lost(opening, Loss.REFUSED, "no answer in time")
+        if live is not None and now - live.heard > model.silence:
+            live.close()
+            self.lost(live, Loss.SILENT, "silent")
+
+    def cut(self) -> None:
+        """Break whatever connection there is."""
+        for stream in (self.live, self._opening):
+            if stream is not None:
+                stream.close(reset=True)
+                self.lost(stream, Loss.CUT, "cut by the network")
+
+    def go_home(self) -> None:
+        """Leave, and let nobody take the place."""
+        self.leave()
+        self._flags |= HOME
+
+    def leave(self) -> None:
+        """Leave for good, of its own will; the place may be taken by another."""
+        if self._flags & GONE:
+            return
+        tally = self.crew.tally
+        tally.clients -= 1
+        tally.left += 1
+        if self.live is not None:
+            tally.open -= 1
+        elif self._opening is None:
+            tally.waiting -= 1
+        if self._opening is not None:
+            tally.connecting -= 1
+        if self._flags & DEAF:
+            tally.deaf -= 1
+        else:
+            self.cell.leaves(self.held)
+        self.close()
+        self._due = math.inf
+        self._flags |= GONE
+
+    def close(self) -> None:
+        """Close every connection."""
+        for stream in (self.live, self._opening, self.kept):
+            if stream is not None:
+                stream.close()
+        self.live = self._opening = self.kept = None
+
+    # Versions
+
+    def take(self, stream: Stream, version: int, now: float) -> None:
+        """Take an event of `stream`."""
+        crew = self.crew
+        tally = crew.tally
+        tally.events += 1
+        if version <= stream.told:
+            if version == stream.told:
+                tally.duplicates += 1
+            else:
+                tally.out_of_order += 1
+            return
+        stream.told = version
+        if self._flags & DEAF:
+            return
+        held = self.held
+        if version <= held:
+            tally.replays += 1
+            if crew.model.fetching is Fetching.EVERY:
+                self._want(held, now)
+            return
+        ledger = self.cell.ledger
+        if version > ledger.newest:
+            ledger.learn(version)
+        self.held = version
+        self.cell.holds(version)
+        if held:
+            missed, skipped = ledger.missed(held, version)
+            tally.staleness.record(now - (missed / 1e6 + crew.epoch))
+            tally.skipped += skipped
+        published = version / 1e6 + crew.epoch
+        if crew.signature < 0 or version % 1000 == crew.signature:
+            if published >= stream.moment:
+                tally.deliveries += 1
+                tally.delivery.record(now - published)
+            else:
+                tally.catch_ups += 1
+        if crew.model.fetching is not Fetching.NEVER:
+            self._want(version, now)
+
+    # Flags
+
+    def _want(self, version: int, now: float) -> None:
+        crew = self.crew
+        if not crew.group.fetches:
+            return
+        self._wanted = version
+        if self._flags & FETCHING:
+            if crew.model.drops_while_fetching:
+                crew.tally.error("an event dropped during a fetch")
+            else:
+                self._flags |= AGAIN
+            return
+        self._fetch(now)
+
+    def _fetch(self, now: float) -> None:
+        self._flags |= FETCHING
+        crew = self.crew
+        if crew.model.settle:
+            crew.loop.at(now + crew.model.settle, self, FETCH)
+        else:
+            crew.fetcher.ask(self, self._wanted, now)
+
+    def fetched(self, version: int | None, asked: float, now: float) -> None:
+        """Take what came of the fetch wanted at `asked`: the version, 0 where unknown, None if it failed."""
+        crew, tally = self.crew, self.crew.tally
+        tally.fetches += 1
+        if version is None:
+            tally.fetches_failed += 1
+        else:
+            tally.fetch.record(now - asked)
+        flags = self._flags
+        self._flags &= ~(FETCHING | AGAIN | LOADING)
+        if flags & GONE:
+            return
+        older = version is not None and 0 < version < self._wanted
+        if older:
+            tally.fetches_older += 1
+        if flags & LOADING:
+            self._open(now)
+        elif version is None and crew.model.deaf_after_failed_fetch and not flags & DEAF:
+            self._flags |= DEAF
+            tally.deaf += 1
+            self.cell.leaves(self.held)
+        elif flags & AGAIN:
+            self._fetch(now)
+        elif (older or version is None) and crew.model.fetches_version:
+            self._flags |= FETCHING
+            crew.loop.at(now + FETCH_AGAIN, self, FETCH)

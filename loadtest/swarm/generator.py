@@ -1,0 +1,239 @@
+"""One generator: does what the conductor orders, and tells four times a second what it has counted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from loadtest.messages import (
+    Close,
+    Cut,
+    Ended,
+    Failed,
+    Mark,
+    Message,
+    Open,
+    Ping,
+    Pong,
+    Published,
+    Ready,
+    Report,
+    Sample,
+    Start,
+    Stop,
+    Unpacker,
+    packed,
+)
+from loadtest.swarm.client import Client
+from loadtest.swarm.crew import Crew, Place, Run
+from loadtest.swarm.fetching import Fetcher
+from loadtest.swarm.ledger import Ledger
+from loadtest.swarm.loop import READ, WRITE, Loop
+
+__all__ = ["RESERVED", "Generator", "capacity"]
+
+RESERVED: Final = 300
+"""Descriptors of a process that are not for streams: fetches, the channel, the interpreter's own."""
+
+SWEEP_EVERY: Final = 0.125
+SWEEPS: Final = 8
+"""Each client is looked at once in this many sweeps, for what its model would not wait for any longer."""
+
+SAMPLE, SWEEP = range(2)
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def capacity() -> int:
+    """Raise the limit of open files as far as it goes, and return how many streams that lets this process hold."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard - RESERVED
+
+
+class Generator:
+    """Lives as long as its channel to the conductor; `channel` is a connected socket."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        channel.setblocking(False)  # noqa: FBT003 - the name says it
+        self._loop = Loop()
+        self._loop.watch(channel.fileno(), self)
+        self._unpacker = Unpacker()
+        self._unsent = bytearray()
+        self._start: Start | None = None
+        self._run: Run | None = None
+        self._crews: list[Crew] = []
+        self._ledgers: list[Ledger] = []
+        self._swept = 0
+        self._leaving = False
+
+    def run(self) -> None:
+        """Serve until told to stop, or until the conductor is gone."""
+        # What a generator makes is freed by its counts of references; the collector would only stop it for a while.
+        gc.set_threshold(100_000, 20, 100)
+        self._say(Ready(process=-1, pid=os.getpid(), capacity=capacity()))
+        self._loop.run()
+        self._loop.close()
+        self._channel.close()
+
+    def handle(self, mask: int) -> None:
+        """Read orders, and write what could not be written before."""
+        if mask & WRITE:
+            self._flush()
+        try:
+            data = self._channel.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.stop()
+            return
+        try:
+            for order in self._unpacker.feed(data):
+                self._do(order)
+        except (ValueError, OSError) as error:
+            self._fail(f"{error}")
+
+    def _fail(self, reason: str) -> None:
+        self._say(Failed(process=-1 if self._start is None else self._start.process, reason=reason))
+        self._end()
+
+    def _do(self, order: Message) -> None:
+        match order:
+            case Start():
+                self._begin(order)
+            case Open():
+                self._open(order)
+            case Published(versions=versions):
+                for environment, version in versions:
+                    self._ledgers[environment].learn(version)
+            case Mark(fault=fault) if self._run is not None:
+                self._run.mark = fault
+            case Close(group=group, count=count):
+                clients = self._crews[group].clients
+                for _ in range(min(count, len(clients))):
+                    clients.pop().go_home()
+            case Cut(share=share):
+                self._cut(share)
+            case Ping(sent=sent):
+                self._say(Pong(sent=sent, at=time.monotonic()))
+            case Report():
+                self._sample()
+            case Stop():
+                self._stop()
+            case _:
+                raise ValueError(f"{type(order).__name__} makes no sense here")
+
+    def _begin(self, start: Start) -> None:
+        self._start = start
+        run = self._run = Run(self._loop, epoch=start.epoch, signature=start.signature)
+        places = [Place(target, start.first_source, start.sources) for target in start.targets]
+        share = max(1, start.fetchers // max(1, len(places)))
+        fetchers = [Fetcher(run, place, share, start.timeout) for place in places]
+        self._ledgers = [Ledger() for _ in start.environments]
+        chance = Random(start.seed * 1_000_003 + start.process)
+        self._crews = [
+            Crew(
+                run,
+                group,
+                places[group.target],
+                environments=start.environments,
+                ledgers=self._ledgers,
+                chance=chance,
+                fetcher=fetchers[group.target],
+            )
+            for group in start.groups
+        ]
+        now = time.monotonic()
+        self._loop.observed()
+        self._loop.at(now + start.report_every, self, SAMPLE)
+        self._loop.at(now + SWEEP_EVERY, self, SWEEP)
+
+    def _open(self, order: Open) -> None:
+        crew, now = self._crews[order.group], time.monotonic()
+        for number in range(order.count):
+            client = Client(crew, crew.cell(order.first + number))
+            crew.clients.append(client)
+            client.begin(now + order.over * number / order.count)
+
+    def _cut(self, share: float) -> None:
+        assert self._run is not None, "orders come after Start"
+        for crew in self._crews:
+            for client in crew.clients:
+                if crew.chance.random() < share:
+                    client.cut()
+
+    def fire(self, kind: int, when: float, now: float) -> None:
+        """Sample, or sweep."""
+        del when
+        if self._start is None or self._leaving:
+            return
+        if kind == SAMPLE:
+            self._sample()
+            self._loop.at(now + self._start.report_every, self, SAMPLE)
+        else:
+            self._loop.at(now + SWEEP_EVERY, self, SWEEP)
+            self._swept = (self._swept + 1) % SWEEPS
+            for crew in self._crews:
+                for client in crew.clients[self._swept :: SWEEPS]:
+                    client.sweep(now)
+
+    def _sample(self) -> None:
+        start, run = self._start, self._run
+        if start is None or run is None:
+            raise ValueError("a report is asked for before the start")
+        busy, late, longest = self._loop.observed()
+        errors, run.errors = run.errors, {}
+        self._say(
+            Sample(
+                process=start.process,
+                at=time.monotonic() - start.began,
+                groups=[crew.tally.taken(crew.behind) for crew in self._crews],
+                cpu=time.process_time(),
+                rss=int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
+                busy=busy,
+                late=late,
+                loop=longest,
+                generator_errors=errors,
+            )
+        )
+
+    def _stop(self) -> None:
+        if self._start is not None:
+            self._sample()
+            self._say(Ended(process=self._start.process, lost=[crew.behind for crew in self._crews]))
+        self._end()
+
+    def _end(self) -> None:
+        self._leaving = True
+        for crew in self._crews:
+            for client in crew.clients:
+                client.close()
+        if not self._unsent:
+            self._loop.stop()
+
+    def _say(self, message: Message) -> None:
+        empty = not self._unsent
+        self._unsent += packed(message)
+        if empty:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            sent = self._channel.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._loop.stop()
+            return
+        del self._unsent[:sent]
+        self._loop.change(self._channel.fileno(), READ | WRITE if self._unsent else READ)
+        if self._leaving and not self._unsent:
+            self._loop.stop()
