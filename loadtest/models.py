@@ -1,7 +1,7 @@
 """How each kind of client behaves when its stream ends, is cut, is refused or goes silent: the makings of a storm.
 
 A model is data, so that the swarm, which plays it with real connections, and the planner, which plays millions of them
-in arrays, play the same one. docs/loadtest.md says where each figure is from.
+in arrays, play the same one. docs/loadtest-models.md says where each figure is from, and what is only near the truth.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import IntEnum
 from random import Random
 from typing import Final
 
-__all__ = ["MODELS", "Fetching", "Loss", "Model", "Wait"]
+__all__ = ["MODELS", "Fetching", "Loading", "Loss", "Model", "Wait"]
 
 
 class Loss(IntEnum):
@@ -38,6 +38,16 @@ class Fetching(IntEnum):
     """When an event tells of a version above the one held."""
     EVERY = 2
     """At every event, whatever it tells."""
+
+
+class Loading(IntEnum):
+    """When a client fetches its first flags."""
+
+    NEVER = 0
+    BESIDE = 1
+    """While it opens its first stream."""
+    BEFORE = 2
+    """Before it opens its first stream, which it does not without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +80,10 @@ class Model:
 
     A clean end of a stream that lived less than `short` seconds counts as `Loss.STATUS`. Failures are counted anew
     after a stream that lived `proven` seconds or came to a clean end. `replaces` opens the next stream before the old
-    one ends (make before break). `silence` is how long it bears to hear nothing, `open_timeout` how long it waits for
-    an answer; infinite where it waits for ever. `keeps_connection` asks for the next stream on the connection of the
-    last one where the server keeps it open.
+    one ends (make before break, see `loadtest.replacing`). `silence` is how long it bears to hear nothing, `overdue`
+    how long it bears a stream beyond its announced life, `open_timeout` how long it waits for an answer and
+    `connect_timeout` for a connection alone; infinite where it waits for ever, or as long as its system does.
+    `keeps_connection` asks for the next stream on the connection of the last one where the server keeps it open.
     """
 
     name: str
@@ -87,17 +98,26 @@ class Model:
     proven: float = 0.0
     replaces: bool = False
     silence: float = math.inf
+    overdue: float = math.inf
     open_timeout: float = math.inf
+    connect_timeout: float = math.inf
     keeps_connection: bool = False
     fetching: Fetching = Fetching.NEWER
+    loads: Loading = Loading.BESIDE
     fetches_version: bool = False
     """Whether it asks for the version that it was told of (``?v=``), so that an edge may collapse the fetches."""
     fetches_document: bool = False
     """Whether it fetches the whole environment with a server-side key."""
+    fetches_apart: float = 0.0
+    """Seconds between the beginnings of two fetches, at least."""
     drops_while_fetching: bool = False
     """Whether an event that comes during a fetch is lost on it."""
     deaf_after_failed_fetch: bool = False
     """Whether it takes no event any more after a fetch that failed."""
+    forgets_failed_fetch: bool = False
+    """Whether it never asks again for a version whose fetch failed, not even when its next stream tells of it."""
+    refetch: Wait | None = None
+    """The wait after a fetch that failed; None where only an event makes it fetch again."""
     settle: float = 0.0
     """Seconds after an event before it fetches."""
 
@@ -105,8 +125,24 @@ class Model:
         """Return its wait after `loss`."""
         return (self.clean, self.cut, self.refused, self.status, self.silent)[loss]
 
+    def counts_as(self, loss: Loss, lived: float) -> Loss:
+        """Return what `loss` is to it, of a stream that lived `lived` seconds: a clean end may come too soon."""
+        return Loss.STATUS if loss is Loss.CLEAN and lived < self.short else loss
+
+    def failures(self, before: int, loss: Loss, lived: float) -> int:
+        """Return the failures in a row with `loss` (see `counts_as`); `lived` is negative where there was no stream."""
+        if loss is Loss.CLEAN:
+            return 0
+        return 1 if 0.0 <= self.proven <= lived else before + 1
+
 
 AT_ONCE: Final = Wait(fixed=0.005)
+"""What a client takes that waits for nothing; measured with Flagsmith's Python SDK, assumed for the others."""
+
+_IOS: Final = Wait(fixed=1.0, fixed_factor=2.0, cap=60.0)
+_GO: Final = Wait(fixed=0.2, fixed_factor=2.0, cap=51.2)
+_JS: Final = Wait(random=3.0)
+_OURS: Final = Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True)
 
 _ALL: Final = (
     Model(
@@ -116,15 +152,28 @@ _ALL: Final = (
         cut=Wait(fixed=1.0),
         refused=Wait(fixed=1.0),
         status=Wait(fixed=0.001),
+        short=1.0,
+        loads=Loading.BEFORE,
+        fetches_document=True,
+    ),
+    Model(
+        name="flagsmith-python-5",
+        title="Flagsmith Python 3 to 5",
+        clean=AT_ONCE,
+        cut=Wait(fixed=0.0015),
+        refused=Wait(fixed=0.0005),
+        status=Wait(fixed=0.001),
+        short=1.0,
+        loads=Loading.BEFORE,
         fetches_document=True,
     ),
     Model(
         name="flagsmith-js",
         title="Flagsmith JS",
-        clean=Wait(random=3.0),
-        cut=Wait(random=3.0),
-        refused=Wait(random=3.0),
-        status=Wait(random=3.0),
+        clean=_JS,
+        cut=_JS,
+        refused=_JS,
+        status=_JS,
         keeps_connection=True,
         drops_while_fetching=True,
         deaf_after_failed_fetch=True,
@@ -133,11 +182,14 @@ _ALL: Final = (
         name="flagsmith-ios",
         title="Flagsmith iOS",
         clean=AT_ONCE,
-        cut=Wait(fixed=1.0, fixed_factor=2.0, cap=30.0),
-        refused=Wait(fixed=1.0, fixed_factor=2.0, cap=30.0),
+        cut=_IOS,
+        refused=_IOS,
         status=AT_ONCE,
-        fetching=Fetching.EVERY,
+        silent=AT_ONCE,
+        silence=60.0,
+        open_timeout=60.0,
         keeps_connection=True,
+        fetching=Fetching.EVERY,
     ),
     Model(
         name="flagsmith-android",
@@ -148,17 +200,22 @@ _ALL: Final = (
         status=None,
         silent=None,
         silence=600.0,
+        open_timeout=600.0,
+        connect_timeout=6.0,
         keeps_connection=True,
+        forgets_failed_fetch=True,
     ),
     Model(
         name="flagsmith-go",
         title="Flagsmith Go",
         clean=AT_ONCE,
-        cut=Wait(fixed=0.2, fixed_factor=2.0, cap=30.0),
-        refused=Wait(fixed=0.2, fixed_factor=2.0, cap=30.0),
-        status=Wait(fixed=0.2, fixed_factor=2.0, cap=30.0),
-        fetches_document=True,
+        cut=_GO,
+        refused=_GO,
+        status=_GO,
+        connect_timeout=30.0,
         keeps_connection=True,
+        loads=Loading.BEFORE,
+        fetches_document=True,
     ),
     Model(
         name="eventsource",
@@ -168,24 +225,29 @@ _ALL: Final = (
         refused=Wait(obeys_retry=True),
         status=None,
         default_retry=3.0,
-        fetching=Fetching.NEVER,
         keeps_connection=True,
+        fetching=Fetching.NEVER,
+        loads=Loading.NEVER,
     ),
     Model(
         name="flagstream",
         title="Flagstream",
         clean=Wait(random=2.0),
-        cut=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
-        refused=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
-        status=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
-        silent=Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True),
+        cut=_OURS,
+        refused=_OURS,
+        status=_OURS,
+        silent=_OURS,
         short=1.0,
         proven=10.0,
         replaces=True,
         silence=45.0,
+        overdue=5.0,
         open_timeout=10.0,
+        connect_timeout=5.0,
         keeps_connection=True,
         fetches_version=True,
+        fetches_apart=0.2,
+        refetch=Wait(random=0.5, random_factor=2.0, cap=30.0),
         settle=0.05,
     ),
 )
