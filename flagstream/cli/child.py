@@ -39,6 +39,7 @@ class ChildFailedError(Exception):
     def __init__(self, name: str, status: int, log: Path | None = None) -> None:
         self.name = name
         self.status = status
+        self.log = log
         place = "above" if log is None else f"in {log}"
         super().__init__(f"{name} ended with status {status} before it was ready; its own message is {place}")
 
@@ -66,6 +67,7 @@ class Child:
         self._stops = stops
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._away: float | None = None
 
     @property
     def pids(self) -> list[int]:
@@ -101,13 +103,22 @@ class Child:
             status = await self._process.wait()
             if self._is_stopping():
                 return
-            pause = 0.0 if time.monotonic() - began > STEADY else min(max(pause * 2, 0.1), LONGEST_PAUSE)
-            log.warning("program died and is started again", name=self.name, status=status, after_seconds=pause)
-            await asyncio.sleep(pause)
+            if self._away is None:
+                pause = 0.0 if time.monotonic() - began > STEADY else min(max(pause * 2, 0.1), LONGEST_PAUSE)
+                log.warning("program died and is started again", name=self.name, status=status, after_seconds=pause)
+                await asyncio.sleep(pause)
+            else:
+                pause, away, self._away = 0.0, self._away, None
+                log.info("program was ended and is started again", name=self.name, after_seconds=away)
+                await asyncio.sleep(away)
             if self._is_stopping():
                 return
             await self.start()
             restarted.set()
+
+    def stay_away(self, seconds: float) -> None:
+        """Its next end will be meant: it is started again so many seconds after it, however often it has died."""
+        self._away = seconds
 
     def _is_stopping(self) -> bool:
         return self._stopping  # it may have begun during any await

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +29,29 @@ AT_ONCE = (signal.SIGTERM, signal.SIGINT)
 
 
 class EmbeddedEdge:
-    """Three programs in front of one stream server at `stream_url`; each edge has free ports but for its own."""
+    """Programs in front of one stream server at `stream_url`; each edge has free ports but for its own.
 
-    def __init__(self, folder: Path, port: int, *, stream_url: str, nats_url: str) -> None:
+    What they say goes to our stderr, or to files of the folder `logs`; Varnish always has a file. `report` says whether
+    there is one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        stream_url: str,
+        nats_url: str,
+        environ: Mapping[str, str],
+        logs: Path | None = None,
+        report: bool = True,
+    ) -> None:
         if shutil.which("varnishd") is None:
             raise failure("varnishd is not installed: on Debian apt-get install varnish, or leave --edge out")
         self.url = f"http://{HOST}:{port}"
         waiting_port, report_port = free_port(), free_port()
-        self.settings = self._written(folder / "edge", port, stream_url, f"{HOST}:{waiting_port}")
-        name = folder / "varnish"
+        self.settings = self._written(folder / "edge", port, stream_url, f"{HOST}:{waiting_port}", environ)
+        self.name = str(folder / "varnish")
         self.waiting_room = Child(
             "waiting_room",
             [
@@ -45,27 +59,34 @@ class EmbeddedEdge:
                 *("--waiting-room", "--waiting-for", stream_url),
             ],
             {
-                **os.environ,
+                **environ,
                 "STREAM_SERVER_DRAIN": str(LONGEST_DRAIN),
                 "STREAM_SERVER_WORKERS": "1",
+                "STREAM_SERVER_SUPERVISED": "false",
                 "STREAM_SERVER_EDGE_GUARD": "true",
             },
+            log=None if logs is None else logs / "waiting_room.log",
             stops=AT_ONCE,
         )
         self.varnish = Child(
             "varnish",
             # Without a jail: its user could not read this folder.
-            [str(folder / "edge" / "start"), "-j", "none", "-n", str(name), "-l", LOG_MEMORY],
-            os.environ,
-            log=folder / "varnish.log",
+            [str(folder / "edge" / "start"), "-j", "none", "-n", self.name, "-l", LOG_MEMORY],
+            environ,
+            log=(logs or folder) / "varnish.log",
         )
-        self.report = Child(
-            "edge_report",
-            [
-                *(sys.executable, "-m", "flagstream", "edge", "report", "--name", str(name)),
-                *("--port", str(report_port), "--nats-url", nats_url),
-            ],
-            os.environ,
+        self.report = (
+            Child(
+                "edge_report",
+                [
+                    *(sys.executable, "-m", "flagstream", "edge", "report", "--name", self.name),
+                    *("--port", str(report_port), "--nats-url", nats_url),
+                ],
+                environ,
+                log=None if logs is None else logs / "edge_report.log",
+            )
+            if report
+            else None
         )
 
     @property
@@ -73,7 +94,9 @@ class EmbeddedEdge:
         """Whether it keeps what the publisher has to purge."""
         return self.settings.document_ttl > 0
 
-    def _written(self, folder: Path, port: int, stream_url: str, waiting_room: str) -> CdnSettings:
+    def _written(
+        self, folder: Path, port: int, stream_url: str, waiting_room: str, environ: Mapping[str, str]
+    ) -> CdnSettings:
         from cdn.render import varnish, write  # noqa: PLC0415 - each command loads only what it needs
         from cdn.settings import CdnSettings  # noqa: PLC0415 - the same
         from stream_server.settings import StreamServerSettings  # noqa: PLC0415 - the same
@@ -87,8 +110,8 @@ class EmbeddedEdge:
             "drain_file": str(folder / "draining"),
         }
         try:
-            settings = load(CdnSettings, overrides=own)
-            streams = load(StreamServerSettings, overrides={"drain": LONGEST_DRAIN, "edge": True})
+            settings = load(CdnSettings, overrides=own, environ=environ)
+            streams = load(StreamServerSettings, overrides={"drain": LONGEST_DRAIN, "edge": True}, environ=environ)
         except SettingsError as error:
             raise failure(*error.faults, status=2) from None
         write(varnish(settings, streams), folder)

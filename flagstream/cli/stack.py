@@ -1,4 +1,4 @@
-"""The embedded stack: a real nats-server, the publisher on SQLite, the stream server, and an edge if one is wanted.
+"""The embedded stack: a real nats-server, the publisher on SQLite, the stream server, an edge and a Redis if wanted.
 
 Each is a process of its own.
 """
@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,19 +40,35 @@ POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of the programs on 127.0.0.1; without an `edge` there is none."""
+    """The ports of the programs on 127.0.0.1; without one for them there is no `edge` and no `redis`."""
 
     publisher: int
     stream: int
     nats: int
     edge: int | None = None
+    redis: int | None = None
 
 
 class Stack:
-    """Starts the programs in order, keeps them running, stops them in the opposite order."""
+    """Starts the programs in order, keeps them running, stops them in the opposite order.
 
-    def __init__(self, folder: DataFolder, ports: Ports, workers: int) -> None:
+    Settings are read from `environ`, the process's own unless it is given. What the programs say goes to our stderr, or
+    to files of the folder `logs`. An edge is reported on if `edge_report`.
+    """
+
+    def __init__(
+        self,
+        folder: DataFolder,
+        ports: Ports,
+        workers: int,
+        *,
+        environ: Mapping[str, str] | None = None,
+        logs: Path | None = None,
+        edge_report: bool = True,
+    ) -> None:
         self._folder = folder
+        self._environ = os.environ if environ is None else environ
+        self._logs = logs
         self.admin_token, self.sse_token = folder.tokens()
         self.publisher_url = f"http://{HOST}:{ports.publisher}"
         self.stream_url = f"http://{HOST}:{ports.stream}"
@@ -61,13 +77,33 @@ class Stack:
         self.edge = (
             None
             if ports.edge is None
-            else EmbeddedEdge(folder.path, ports.edge, stream_url=self.stream_url, nats_url=self.nats_url)
+            else EmbeddedEdge(
+                folder.path,
+                ports.edge,
+                stream_url=self.stream_url,
+                nats_url=self.nats_url,
+                environ=self._environ,
+                logs=logs,
+                report=edge_report,
+            )
         )
-        self.nats = Child("nats-server", self._nats_command(), os.environ)
-        self.publisher = Child("publisher", _program("manage"), self._publisher_env())
+        self.nats = self._child("nats-server", self._nats_command(), self._environ)
+        self.redis = None if ports.redis is None else self._child("redis", self._redis_command(), self._environ)
+        self.publisher = self._child("publisher", _program("manage"), self._publisher_env())
         stops = (signal.SIGTERM,) if self.edge is None else AT_ONCE
-        self.stream_server = Child("stream_server", _program("serve"), self._stream_server_env(workers), stops=stops)
+        self.stream_server = self._child(
+            "stream_server", _program("serve"), self._stream_server_env(workers), stops=stops
+        )
         self.restarted = asyncio.Event()
+
+    def _child(
+        self,
+        name: str,
+        command: list[str],
+        env: Mapping[str, str],
+        stops: tuple[signal.Signals, ...] = (signal.SIGTERM,),
+    ) -> Child:
+        return Child(name, command, env, log=None if self._logs is None else self._logs / f"{name}.log", stops=stops)
 
     def _nats_command(self) -> list[str]:
         binary = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -79,13 +115,23 @@ class Stack:
             *("-js", "-sd", str(store), "-l", str(log_file)),
         ]
 
+    def _redis_command(self) -> list[str]:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise failure("redis-server is not installed: on Debian apt-get install redis-server, or leave Redis out")
+        return [
+            *(binary, "--bind", HOST, "--port", str(self._ports.redis), "--dir", str(self._folder.path)),
+            # Nothing of it is to outlive the stack.
+            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+        ]
+
     def _publisher_env(self) -> dict[str, str]:
         return {
             # What the user set for the embedded stack stays; what makes it this stack does not.
             "PUBLISHER_DATABASE_URL": f"sqlite:///{self._folder.path / 'flagstream.db'}",
             "PUBLISHER_DRAIN": "0.5",
             **({"PUBLISHER_PURGE_URLS": self.edge.url} if self.edge is not None and self.edge.purged else {}),
-            **os.environ,
+            **self._environ,
             "PUBLISHER_HOST": HOST,
             "PUBLISHER_PORT": str(self._ports.publisher),
             "PUBLISHER_NATS_URL": self.nats_url,
@@ -98,28 +144,39 @@ class Stack:
         return {
             "STREAM_SERVER_SNAPSHOT_DIR": str(self._folder.path / "snapshot"),
             "STREAM_SERVER_DRAIN": "0.5" if self.edge is None else str(LONGEST_DRAIN),
-            **os.environ,
+            **self._environ,
             "STREAM_SERVER_HOST": HOST,
             "STREAM_SERVER_PORT": str(self._ports.stream),
             "STREAM_SERVER_WORKERS": str(workers),
             "STREAM_SERVER_NATS_URL": self.nats_url,
             "STREAM_SERVER_UPSTREAM_URL": self.publisher_url,
             **({} if self.edge is None else {"STREAM_SERVER_EDGE": "true"}),
+            **({} if self.redis is None else {"STREAM_SERVER_REDIS_URL": f"redis://{HOST}:{self._ports.redis}"}),
         }
 
     @property
     def _edge_children(self) -> tuple[Child, ...]:
-        return () if self.edge is None else (self.edge.waiting_room, self.edge.varnish, self.edge.report)
+        if self.edge is None:
+            return ()
+        report = () if self.edge.report is None else (self.edge.report,)
+        return self.edge.waiting_room, self.edge.varnish, *report
+
+    @property
+    def _brokers(self) -> tuple[Child, ...]:
+        return (self.nats,) if self.redis is None else (self.nats, self.redis)
 
     @property
     def _children(self) -> tuple[Child, ...]:
-        return self.nats, self.publisher, self.stream_server, *self._edge_children
+        return *self._brokers, self.publisher, self.stream_server, *self._edge_children
 
     async def start(self) -> None:
         """Start all and wait until each reports ready; raises `ChildFailedError` or TimeoutError."""
         async with asyncio.timeout(READY_WITHIN), httpx.AsyncClient(timeout=2) as client:
-            await self.nats.start()
+            for broker in self._brokers:
+                await broker.start()
             await self._until(self._nats_greets)
+            if self.redis is not None:
+                await self._until(self._redis_answers)
             await self.publisher.start()
             await self.stream_server.start()
             if self.edge is not None:
@@ -127,7 +184,7 @@ class Stack:
                 await self.edge.varnish.start()
             for url in (self.publisher_url, self.stream_url, *(() if self.edge is None else (self.edge.url,))):
                 await self._until(partial(_answers, client, f"{url}/health/readiness"))
-            if self.edge is not None:
+            if self.edge is not None and self.edge.report is not None:
                 await self.edge.report.start()
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
@@ -138,14 +195,12 @@ class Stack:
 
     async def _nats_greets(self) -> bool:
         """NATS sends INFO as soon as it accepts clients (NATS client protocol)."""
-        try:
-            reader, writer = await asyncio.open_connection(HOST, self._ports.nats)
-        except OSError:
-            return False
-        try:
-            return (await reader.read(5)).startswith(b"INFO")
-        finally:
-            writer.close()
+        return (await _said(self._ports.nats)).startswith(b"INFO")
+
+    async def _redis_answers(self) -> bool:
+        """Ask for a PONG: LOADING may come first (Redis serialization protocol, inline commands)."""
+        assert self._ports.redis is not None  # noqa: S101 - there is a Redis
+        return (await _said(self._ports.redis, b"PING\r\n")).startswith(b"+PONG")
 
     async def keep_running(self) -> None:
         """Restart what dies, for ever."""
@@ -154,11 +209,12 @@ class Stack:
                 group.create_task(child.keep_running(self.restarted))
 
     async def stop(self) -> None:
-        """Stop the programs, then the broker that they use."""
+        """Stop the programs, then the brokers that they use."""
         async with asyncio.TaskGroup() as group:
             for child in (self.publisher, self.stream_server, *self._edge_children):
                 group.create_task(child.stop(STOP_WITHIN))
-        await self.nats.stop(STOP_WITHIN / 4)
+        for broker in self._brokers:
+            await broker.stop(STOP_WITHIN / 4)
 
     def kill(self) -> None:
         """End everything at once."""
@@ -185,6 +241,21 @@ class Stack:
 
 def _program(command: str) -> list[str]:
     return [sys.executable, "-m", "flagstream", command]
+
+
+async def _said(port: int, asked: bytes = b"") -> bytes:
+    """Return the first words of a server to whoever connects and asks, empty while it has none."""
+    try:
+        reader, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return b""
+    try:
+        writer.write(asked)
+        return await reader.read(16)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
 
 
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:

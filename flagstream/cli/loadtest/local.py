@@ -1,0 +1,220 @@
+"""The stack that ``--local`` brings up for a load test, on free ports, and that it may hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from flagstream.cli.child import ChildFailedError
+from flagstream.cli.data_folder import open_folder
+from flagstream.cli.failure import failure
+from flagstream.cli.loadtest.local_environments import make_environments
+from flagstream.cli.loadtest.local_figures import LocalFigures
+from flagstream.cli.loadtest.local_parts import Parts
+from flagstream.cli.loadtest.local_processes import Processes, frozen
+from flagstream.cli.loadtest.local_settings import drain_of, environ_of
+from flagstream.cli.ports import free_port
+from flagstream.cli.stack import Ports, Stack
+from flagstream.settings import SettingsError
+from loadtest.messages import Environment
+from loadtest.scenario.schema import Local
+from loadtest.stack import Figures, StackError
+
+__all__ = ["LocalStack"]
+
+SHOWN: Final = 2000
+"""Characters of what a program said that are shown when it failed."""
+
+MARGIN: Final = 30.0
+"""Seconds beyond the drain that the end of a program and its replacement may take."""
+
+
+class LocalStack:
+    """A `loadtest.stack.Stack` of real programs, from ``async with`` on; what dies is started again.
+
+    `clients` is how many may come through the edge at once. Data and what the programs say is kept in `folder`, or in a
+    temporary one that goes with the stack. Only the scenario's settings apply, not those of whoever starts the run.
+    Faults in them end the command with status 2 (`typer.Exit`) before anything is started.
+    """
+
+    def __init__(self, local: Local, environments: int, folder: Path | None = None, *, clients: int = 10_000) -> None:
+        self._local = local
+        self._count = environments
+        self._folder = folder
+        try:
+            self._environ = environ_of(local, os.environ, clients=clients, environments=environments)
+            self._drain = drain_of(self._environ)
+        except SettingsError as error:
+            raise failure(*error.faults, status=2) from None
+        self._environments: list[Environment] = []
+
+    async def __aenter__(self) -> Self:
+        """Start everything; raises StackError with what a program said that failed."""
+        async with AsyncExitStack() as stack:
+            folder = self._folder
+            if folder is None:
+                temporary = tempfile.TemporaryDirectory(prefix="flagstream-loadtest-", ignore_cleanup_errors=True)
+                folder = Path(stack.enter_context(temporary))
+            await self._start(stack, folder)
+            self._running = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Stop everything."""
+        await self._running.aclose()
+
+    async def _start(self, exits: AsyncExitStack, folder: Path) -> None:
+        data = open_folder(folder)
+        exits.callback(data.close)
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        self._stack = Stack(
+            data,
+            Ports(
+                publisher=free_port(),
+                stream=free_port(),
+                nats=free_port(),
+                edge=free_port() if self._local.edge != "none" else None,
+                redis=free_port() if self._local.redis else None,
+            ),
+            self._local.workers,
+            # What is killed leaves its temporary files behind.
+            environ={**self._environ, "TMPDIR": str(temporary)},
+            logs=folder,
+            edge_report=False,
+        )
+        exits.push_async_callback(_ended, self._stack)
+        try:
+            await self._stack.start()
+            self._environments = await make_environments(self.publisher_url, self.admin_token, self._count)
+        except ChildFailedError as error:
+            said = "" if error.log is None else error.log.read_text(errors="replace")[-SHOWN:].strip()
+            raise StackError(
+                f"{error.name} ended with status {error.status} before it was ready; it said:\n{said}"
+            ) from None
+        except TimeoutError:
+            raise StackError("the programs of the stack did not become ready in time; is the machine busy?") from None
+        except httpx.HTTPError as error:
+            raise StackError(f"the environments of the stack could not be made: {error!r}") from None
+        self._parts = Parts(self._stack, self._local.workers)
+        self._figures = await exits.enter_async_context(LocalFigures(self._stack))
+        exits.push_async_callback(_cancelled, asyncio.create_task(self._stack.keep_running(), name="local stack"))
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where streams are asked for: ``origin``, and ``edge`` where there is one."""
+        edge = self._stack.edge
+        return {"origin": self._stack.stream_url, **({} if edge is None else {"edge": edge.url})}
+
+    @property
+    def publisher_url(self) -> str:
+        """Where queue-change is posted."""
+        return self._stack.publisher_url
+
+    @property
+    def sse_token(self) -> str:
+        """The token for it."""
+        return self._stack.sse_token
+
+    @property
+    def admin_token(self) -> str:
+        """The token of the management API."""
+        return self._stack.admin_token
+
+    @property
+    def environments(self) -> Sequence[Environment]:
+        """The environments, each with three flags."""
+        return self._environments
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The variables that the stream server and an edge were started with, for the report."""
+        return {name: value for name, value in self._environ.items() if name.startswith(("STREAM_SERVER_", "CDN_"))}
+
+    def pids(self) -> Mapping[str, Sequence[int]]:
+        """Return the processes of each program, as they are now."""
+        return self._stack.pids()
+
+    async def figures(self) -> Figures:
+        """Return what the servers say, see `LocalFigures`; costs some milliseconds of CPU, most of it at the server."""
+        return await self._figures.read()
+
+    async def kill(self, part: str, down: float) -> None:
+        """End a part by SIGKILL; it is started again `down` seconds later. Returns when it is gone.
+
+        Raises StackError where there is no such part, and for workers with `down`: their supervisor waits for nobody.
+        """
+        await self._end(part, signal.SIGKILL, down)
+
+    async def stop(self, part: str, down: float) -> None:
+        """End a part by SIGTERM; it is started again `down` seconds later. Returns when it is gone.
+
+        Raises StackError as `kill` does, and where a part takes longer than its drain and half a minute.
+        """
+        await self._end(part, signal.SIGTERM, down)
+
+    async def _end(self, part: str, sig: signal.Signals, down: float) -> None:
+        program = self._parts.program(part)
+        is_worker = part in {"worker", "workers"}
+        if is_worker and down:
+            raise StackError(f"{part} cannot be kept down: the supervisor starts it at once; take stream_server")
+        pids = self._parts.pids(part)
+        with Processes(pids) as processes:
+            if not is_worker:
+                program.stay_away(down)
+            if is_worker or sig == signal.SIGKILL:
+                processes.tell(sig)
+            else:
+                # The first tells the others, each in its way.
+                with Processes(pids[:1]) as first:
+                    first.tell(sig)
+            await self._gone(processes, part)
+
+    async def _gone(self, processes: Processes, what: str) -> None:
+        try:
+            async with asyncio.timeout(self._drain + MARGIN):
+                await processes.ended()
+        except TimeoutError:
+            raise StackError(f"{what} had not ended {self._drain + MARGIN:g} s after it was told to") from None
+
+    async def freeze(self, part: str, seconds: float) -> None:
+        """Stop the processes of a part for `seconds` (SIGSTOP, SIGCONT)."""
+        self._parts.program(part)
+        async with frozen(self._parts.pids(part)):
+            await asyncio.sleep(seconds)
+
+    async def deploy(self) -> None:
+        """Replace the workers of the stream server in place (SIGHUP); returns when the last old one has ended.
+
+        Raises StackError where one has not half a minute after the longest drain.
+        """
+        supervisor = self._parts.pids("stream_server")[:1]
+        with Processes(supervisor) as told, Processes(self._parts.workers()) as old:
+            told.tell(signal.SIGHUP)
+            await self._gone(old, "a worker that was to be replaced")
+
+
+async def _ended(stack: Stack) -> None:
+    """Stop everything and wait until no process of it is left."""
+    with Processes(pid for pids in stack.pids().values() for pid in pids) as processes:
+        await stack.stop()
+        processes.tell(signal.SIGKILL)
+        await processes.ended()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
