@@ -1,0 +1,93 @@
+"""Thresholds: a figure of the results and what must hold of it; they decide the exit status of a run.
+
+A condition is a comparison and a number, a figure, or a number times a figure: ``"<= 500"``, ``"== requests.sent"``,
+``"< 1.5 * groups.direct.delivery.p99_ms"``. A figure that there is none of fails its threshold, on either side: what
+was not measured is not passed.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.results import Results, Threshold
+from loadtest.scenario.faults import Breach, shown
+from loadtest.scenario.figures import figure, figure_fault
+from loadtest.scenario.lines import Path
+from loadtest.scenario.schema import Scenario
+
+__all__ = ["Condition", "condition", "condition_faults", "judged"]
+
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_NUMBER: Final = r"[+-]?(?:\d[\d_]*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?"
+_CONDITION: Final = re.compile(
+    rf"\s*(?P<sign>[<>=!]=|[<>])\s*(?:(?P<number>{_NUMBER})(?:\s*\*\s*(?P<times>[a-z].*))?|(?P<figure>[a-z].*))\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A comparison with `number`, times the figure at `times` where that is not empty."""
+
+    sign: str
+    number: float
+    times: str = ""
+
+    def holds(self, value: float | None, results: Results) -> bool:
+        """Say whether `value` meets it; without a value, or without the figure to compare with, it does not."""
+        bound: float | None = self.number
+        if self.times:
+            other = figure(results, self.times)
+            bound = None if other is None else self.number * other
+        return value is not None and bound is not None and _COMPARISONS[self.sign](value, bound)
+
+
+def condition(text: str) -> Condition:
+    """Read a condition; raises ValueError with what one looks like."""
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise ValueError('is no condition; write a comparison and a number, as "<= 500" or "< 1.5 * delivery.p50_ms"')
+    times = match["times"] or match["figure"] or ""
+    return Condition(match["sign"], float(match["number"] or 1), times.strip())
+
+
+def judged(results: Results, thresholds: Mapping[str, str]) -> list[Threshold]:
+    """Return what became of each threshold; raises ValueError for a condition that is none."""
+    found = []
+    for path, text in thresholds.items():
+        value = figure(results, path)
+        passed = condition(text).holds(value, results)
+        found.append(Threshold(figure=path, condition=text, value=value, passed=passed))
+    return found
+
+
+def condition_faults(scenario: Scenario) -> Iterator[Breach]:
+    """Yield the thresholds of a scenario whose figure no results of it can have, or whose condition is none."""
+    groups = [mix.name for mix in scenario.clients.mix]
+    for path, text in scenario.thresholds.items():
+        at = ("thresholds", path)
+        if fault := figure_fault(path, groups=groups, faults=len(scenario.timeline)):
+            yield Breach(at, f"{path} {fault}", _given(path))
+        try:
+            times = condition(text).times
+        except ValueError as error:
+            yield Breach(at, f"{path}: {shown(text)} {error}")
+            continue
+        if times and (fault := figure_fault(times, groups=groups, faults=len(scenario.timeline))):
+            yield Breach(at, f"{path} = {shown(text)}: {times} {fault}", _given(times))
+
+
+def _given(figure_path: str) -> tuple[Path, ...]:
+    """Return what says which figures of this kind there are."""
+    first, *_ = figure_path.split(".")
+    return {"groups": (("clients", "mix"),), "faults": (("timeline",),)}.get(first, ())
