@@ -44,6 +44,8 @@ class Line(msgspec.Struct, frozen=True):
     dashed: bool = False
     filled: bool = False
     steps: bool = False
+    sparse: bool = False
+    """Whether it has values only now and then: it goes on over gaps, but for those much longer than most."""
     shown: bool = True
     """Whether it is shown from the start; a click on its legend shows or hides it."""
 

@@ -36,7 +36,7 @@
     if (seconds < 1) return `${digits(seconds * 1e3)} ms`;
     return seconds < 120 ? `${digits(seconds)} s` : clock(seconds);
   };
-  const percent = share => `${+(share * 100).toFixed(5)} %`;
+  const percent = share => `${+(share * 100).toFixed(share > 0.999 ? 6 : 3)} %`;
   const TEXT = {
     count: value => Number.isInteger(value) || value >= 100 ? Math.round(value).toLocaleString("en") : digits(value),
     per_s: value => `${value ? digits(value) : 0}/s`,
@@ -46,7 +46,7 @@
     bytes: value => powers(value, 1024, BYTES),
     bytes_per_s: value => `${powers(value, 1024, BYTES)}/s`,
     share: value => `${(value * 100).toFixed(value > 0.99 && value < 1 ? 2 : 1)} %`,
-    cores: value => `${value.toFixed(2)}`,
+    cores: value => value.toFixed(value < 0.1 ? 3 : 2),
     nines: value => percent(1 - 10 ** -value),
     usd: value => `$${digits(value)}`,
   };
@@ -67,10 +67,11 @@
     bytes_per_s: value => `${powers(value, 1024, BYTES).replace(/\.0+(?= )/, "")}/s`,
     share: value => `${+(value * 100).toPrecision(3)} %`,
     cores: value => `${+value.toPrecision(3)}`,
-    nines: percent,
+    nines: value => percent(1 - 10 ** -value),
     usd: value => `$${short(value)}`,
   };
   const CLOCK = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800];
+  const WHOLE = Array.from({length: 13}, (_, power) => [1, 2, 5].map(number => number * 10 ** power)).flat();
   const TWOS = Array.from({length: 50}, (_, power) => 2 ** power);
 
   /* ---- what a plot is made of ---- */
@@ -78,7 +79,7 @@
   const NINES = [0, 0.30103, 1, 2, 3, 4, 5, 6, 7, 8];
   const axis = (unit, log, side) => {
     const base = {
-      stroke: css("--ink-2"), font: `${11.5 * scale}px ${css("--sans")}`, gap: 5 * scale,
+      stroke: css("--ink-2"), font: `${12 * scale}px ${css("--sans")}`, gap: 5 * scale,
       grid: {stroke: css("--line"), width: scale}, ticks: {stroke: css("--line"), width: scale, size: 5 * scale},
       values: (_, splits) => splits.map(value => value === null ? null : AXIS[unit](value)),
       size: (side ? 64 : 32) * scale, space: (side ? 34 : unit === "nines" ? 44 : 76) * scale,
@@ -86,7 +87,7 @@
     if (unit === "nines") base.splits = (_, number, min, max) => NINES.filter(nines => nines >= min - 1e-9 && nines <= max + 1e-9);
     if (unit === "clock_s") base.incrs = CLOCK;
     if (unit.startsWith("bytes")) base.incrs = TWOS;
-    if (unit === "count" && !log) base.incrs = TWOS.slice(0, 0).concat(...Array.from({length: 13}, (_, power) => [1, 2, 5].map(number => number * 10 ** power)));
+    if (unit === "count" && !log) base.incrs = WHOLE;
     if (log) {
       // Names for each power of ten, and for 2 and 5 where there are few; uPlot names all or none.
       base.filter = (u, splits) => {
@@ -97,6 +98,7 @@
           return named.includes(first) ? value : null;
         });
       };
+      base.grid.filter = (u, splits) => splits.map(value => Math.abs(Math.log10(value) % 1) < 1e-9 ? value : null);
       base.space = (side ? 10 : 20) * scale;
     }
     return base;
@@ -109,6 +111,7 @@
     ctx.save();
     ctx.font = `600 ${11 * k}px ${css("--sans")}`;
     ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
     let taken = -Infinity;
     shown.forEach(({mark, x}, place) => {
       const ink = mark.hue === null ? css("--bad") : hue(mark.hue);
@@ -141,6 +144,21 @@
     ctx.restore();
   };
 
+  const bridged = values => { // uPlot joins over undefined and breaks at null
+    const runs = [];
+    for (let place = 0; place < values.length; place++) {
+      if (values[place] !== null) continue;
+      const from = place;
+      while (place < values.length && values[place] === null) place++;
+      if (from && place < values.length) runs.push([from, place]);
+    }
+    const lengths = runs.map(([from, to]) => to - from).sort((a, b) => a - b);
+    const most = lengths.length ? 3 * lengths[lengths.length >> 1] : 0;
+    const made = values.slice();
+    for (const [from, to] of runs) if (to - from <= most) made.fill(undefined, from, to);
+    return made;
+  };
+
   const seen = (u, index) => { // the greatest value of a line in what is shown
     const [from, to] = u.series[0].idxs || [0, u.data[0].length - 1];
     let most = null;
@@ -149,6 +167,21 @@
       if (value !== null && value !== undefined && (most === null || value > most)) most = value;
     }
     return most;
+  };
+
+  const gist = (plot, u, index) => { // what a legend says of a line while nothing is pointed at
+    const [x, y] = [u.data[0], u.data[index]];
+    if (plot.x_unit === "nines") {
+      const place = x.findIndex(nines => nines >= 2);
+      const value = place < 0 ? null : y[place];
+      return value === null ? "–" : `p99 ${TEXT[plot.unit](value)}`;
+    }
+    if (plot.unit === "share" && plot.x_log) {
+      const place = y.findIndex(share => share >= 0.5);
+      return place < 0 ? "–" : `p50 ${TEXT[plot.x_unit](x[place])}`;
+    }
+    const most = seen(u, index);
+    return most === null ? "–" : `max ${TEXT[plot.unit](most)}`;
   };
 
   const options = (plot, box) => {
@@ -161,11 +194,10 @@
         dash: each.dashed || place >= 8 ? [6 * scale, 4 * scale] : undefined,
         fill: each.filled ? css(`--wash-${number}`) : undefined,
         paths: each.steps ? uPlot.paths.stepped({align: 1}) : undefined,
-        points: {show: false}, spanGaps: false, show: off ? !off.has(each.name) : each.shown,
+        points: {show: each.sparse ? undefined : false, size: 4 * scale}, spanGaps: false, show: off ? !off.has(each.name) : each.shown,
         value: (u, value, index, at) => {
           if (at !== null && at !== undefined) return value === null || value === undefined ? "–" : TEXT[plot.unit](value);
-          const most = seen(u, index);
-          return most === null ? "–" : plot.unit === "share" || plot.x_unit === "nines" ? "" : `max ${TEXT[plot.unit](most)}`;
+          return gist(plot, u, index);
         },
       };
     };
@@ -202,6 +234,7 @@
           if (index === null) return;
           hidden.set(plot.id, new Set(u.series.filter((series, place) => place && !series.show).map(series => series.label)));
         }],
+        setCursor: [u => u.root.classList.toggle("pointed", u.cursor.left >= 0)],
         ready: [u => { u.ready = true; }],
       },
     };
@@ -278,7 +311,7 @@
     const box = document.querySelector(`[data-plot="${plot.id}"]`);
     if (!box) return;
     drawn.get(plot.id)?.destroy();
-    const u = new uPlot(options(plot, box), [columns[plot.x], ...plot.lines.map(line => columns[line.values])], box);
+    const u = new uPlot(options(plot, box), [columns[plot.x], ...plot.lines.map(line => line.sparse ? bridged(columns[line.values]) : columns[line.values])], box);
     drawn.set(plot.id, u);
     for (const label of u.root.querySelectorAll(".u-series:not(:first-child) th")) {
       label.tabIndex = 0;
@@ -294,6 +327,12 @@
     const range = zooms.get(plot.sync || plot.id);
     if (range) { zooming = true; u.setScale("x", {min: range[0], max: range[1]}); zooming = false; }
     box.width = box.clientWidth;
+    steady(u);
+  };
+  const steady = u => { // values of a moment are shorter than those of the whole: the page must not jump under the cursor
+    const legend = u.root.querySelector(".u-legend");
+    legend.style.minHeight = "0";
+    legend.style.minHeight = `${legend.offsetHeight}px`;
   };
   const all = () => plots.forEach(draw);
 
@@ -306,6 +345,7 @@
       target.width = target.clientWidth;
       const plot = plots.find(each => each.id === target.dataset.plot);
       drawn.get(plot.id).setSize({width: Math.max(target.clientWidth, 120), height: height(plot)});
+      steady(drawn.get(plot.id));
     }
   });
   for (const box of document.querySelectorAll("[data-plot]")) if (drawn.has(box.dataset.plot)) resized.observe(box);

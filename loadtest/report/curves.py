@@ -1,0 +1,228 @@
+"""Which plots a run has."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from loadtest.histogram import Histogram
+from loadtest.report.plots import Line, Mark, Plot, Values, cumulative, latencies
+from loadtest.report.thinning import thinned
+from loadtest.results import Results
+
+__all__ = ["curves", "distributions", "marks"]
+
+SYNC: Final = "run"
+SEEN: Final = 1.35
+"""How much longer than it took until all were back one looks at a fault, when one zooms to it."""
+UNKNOWN: Final = 20.0
+"""Seconds that one looks at a fault after which they never were all back, at least."""
+
+
+def marks(results: Results) -> list[Mark]:
+    """Return the faults of a run as marks."""
+    made = []
+    for place, fault in enumerate(results.faults):
+        end = results.faults[place + 1].at_s if place + 1 < len(results.faults) else results.seconds
+        if fault.all_back_s is not None:
+            seen = max(fault.all_back_s * SEEN, 3.0)
+        elif fault.readmission.max_s is not None:
+            seen = max(fault.readmission.max_s * SEEN, 3.0)
+        else:
+            seen = UNKNOWN
+        until = fault.at_s + seen
+        if fault.at_s < end:
+            until = min(until, max(end, fault.at_s + 3.0))
+        made.append(Mark(fault.at_s, fault.what, fault.number, until))
+    return made
+
+
+def _line(
+    name: str, values: Values, moments: int, hue: int | None = None, *, filled: bool = False, sparse: bool = False
+) -> list[Line]:
+    """Return a line where there is one; series that a run did not have are empty."""
+    if len(values) != moments or not any(value is not None for value in values):
+        return []
+    return [Line(name, values, hue, filled=filled, sparse=sparse)]
+
+
+def curves(results: Results) -> tuple[list[Plot], int]:
+    """Return the plots over time, in the order of a page, and how many moments of the run each point stands for."""
+    series, per = thinned(results.series)
+    at, moments = series.at_s, len(series.at_s)
+    faults = marks(results)
+
+    plot = partial(Plot, x=at, sync=SYNC, marks=faults)
+    groups = series.open_by_group if len(series.open_by_group) > 1 else {}
+    origin = _line("streams at the origin", series.origin_streams, moments, 1)
+    made = [
+        plot(
+            id="open",
+            title="Streams open",
+            lines=[
+                *_line("all", series.open, moments, 0, filled=True),
+                *(line for place, name in enumerate(groups) for line in _line(name, groups[name], moments, place + 1)),
+            ],
+            about="All clients, and each group of them." if groups else "",
+            wide=True,
+        ),
+        plot(
+            id="rates",
+            title="Opened and asked for",
+            lines=[
+                *_line("opened", series.opens_per_s, moments, 2),
+                *_line("requests", series.requests_per_s, moments, 0),
+            ],
+            about="Streams a second. Requests that opened nothing were retries that came too early.",
+            unit="per_s",
+        ),
+        plot(
+            id="losses",
+            title="Streams lost",
+            lines=_line("lost", series.losses_per_s, moments, 1, filled=True),
+            about="A second, otherwise than by a clean end.",
+            unit="per_s",
+        ),
+        plot(
+            id="without",
+            title="Clients without a stream",
+            lines=[
+                *_line("waiting to try again", series.waiting, moments, 5),
+                *_line("connecting", series.connecting, moments, 0),
+                *_line("gave up for good", series.gave_up, moments, 7),
+            ],
+            about="What their models do between two streams.",
+        ),
+        plot(
+            id="behind",
+            title="Clients behind the newest version",
+            lines=_line("behind", series.behind, moments, 3, filled=True),
+            about="Staleness: those without a stream count too.",
+        ),
+        plot(
+            id="delivery",
+            title="Delivery",
+            lines=[
+                *_line("p99", series.delivery_p99_ms, moments, 1, sparse=True),
+                *_line("p50", series.delivery_p50_ms, moments, 0, sparse=True),
+            ],
+            about="From the publishing of a version to its event at a client, by moment.",
+            unit="ms",
+            log=True,
+        ),
+        plot(
+            id="events",
+            title="Events and fetches",
+            lines=[
+                *_line("events", series.events_per_s, moments, 0),
+                *_line("fetches of flags", series.fetches_per_s, moments, 2),
+            ],
+            unit="per_s",
+        ),
+        plot(
+            id="origin",
+            title="At the origin, against clients",
+            lines=[*_line("clients' streams", series.open, moments, 0), *origin] if origin else [],
+            about="What the origin holds for them. Behind an edge, one stream serves many.",
+            log=True,
+        ),
+        plot(
+            id="cpu",
+            title="CPU",
+            lines=[
+                *(
+                    line
+                    for place, (name, cores) in enumerate(series.cpu.items())
+                    for line in _line(name, cores, moments, place % 6)
+                ),
+                *_line("generator (busiest process)", series.generator_busy, moments, 7),
+            ],
+            about="Cores by program; of the generator the busiest process, which has one.",
+            unit="cores",
+        ),
+        plot(
+            id="rss",
+            title="Memory",
+            lines=[
+                *(
+                    line
+                    for place, (name, size) in enumerate(series.rss.items())
+                    for line in _line(name, size, moments, place % 6)
+                ),
+                *_line("generator", series.generator_rss, moments, 7),
+            ],
+            about="Resident, by program.",
+            unit="bytes",
+        ),
+    ]
+    return [each for each in made if not each.empty], per
+
+
+def distributions(results: Results) -> list[Plot]:
+    """Return the plots of delivery by percentile, and of re-admission and staleness by how long they took."""
+    return [
+        plot
+        for plot in (
+            _delivery(results),
+            _readmission(results),
+            _durations(
+                "staleness", "How long clients were behind", "Share of the times that a client was behind.", results
+            ),
+        )
+        if not plot.empty
+    ]
+
+
+def _delivery(results: Results) -> Plot:
+    named = [("all", results.delivery.histogram)]
+    if len(results.groups) > 1:
+        named += [(group.name, group.delivery.histogram) for group in results.groups]
+    named = [(name, pairs) for name, pairs in named if pairs]
+    grid, lines = latencies([Histogram(pairs) for _, pairs in named])
+    return Plot(
+        id="percentiles",
+        title="Delivery by percentile",
+        about="How slow the slowest were: each step to the right leaves a tenth of them.",
+        x=grid,
+        x_unit="nines",
+        unit="ms",
+        log=True,
+        lines=[Line(name, line, place) for place, ((name, _), line) in enumerate(zip(named, lines, strict=True))],
+        wide=True,
+    )
+
+
+def _readmission(results: Results) -> Plot:
+    faults = [fault for fault in results.faults if fault.readmission.histogram]
+    grid, lines = cumulative([Histogram(fault.readmission.histogram) for fault in faults])
+    return Plot(
+        id="readmission",
+        title="Re-admission",
+        about="Share of those that lost their stream to a fault and had one again, by the time since they lost it.",
+        x=grid,
+        x_unit="s",
+        x_log=True,
+        unit="share",
+        lines=[
+            Line(f"{fault.number} {fault.what}", line, place)
+            for place, (fault, line) in enumerate(zip(faults, lines, strict=True))
+        ],
+    )
+
+
+def _durations(id_: str, title: str, about: str, results: Results) -> Plot:
+    named = [("all", results.staleness.histogram)]
+    if len(results.groups) > 1:
+        named += [(group.name, group.staleness.histogram) for group in results.groups]
+    named = [(name, pairs) for name, pairs in named if pairs]
+    grid, lines = cumulative([Histogram(pairs) for _, pairs in named])
+    return Plot(
+        id=id_,
+        title=title,
+        about=about,
+        x=grid,
+        x_unit="s",
+        x_log=True,
+        unit="share",
+        lines=[Line(name, line, place) for place, ((name, _), line) in enumerate(zip(named, lines, strict=True))],
+    )

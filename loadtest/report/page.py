@@ -1,0 +1,47 @@
+"""The report of one run: a self-contained HTML page, verdict first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from loadtest.report.curves import curves, distributions
+from loadtest.report.document import document
+from loadtest.report.templating import templates
+from loadtest.report.toml_text import toml_text
+from loadtest.results import Results
+
+__all__ = ["facts", "written"]
+
+
+def written(results: Results) -> bytes:
+    """Return the page of a run, UTF-8; nothing in the results is taken for markup."""
+    over_time, per = curves(results)
+    plots = [*over_time, *distributions(results)]
+    body = (
+        templates()
+        .get_template("run.html")
+        .render(
+            results=results,
+            over_time=over_time,
+            plots={plot.id: plot for plot in plots},
+            per=per,
+            scenario=toml_text(results.scenario) if results.scenario else "",
+            provenance=list(facts(results.provenance)),
+        )
+    )
+    return document(f"{results.title or results.name}: {results.verdict}", Markup(body), plots)  # noqa: S704 - escaped by its template
+
+
+def facts(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the names and values of nested tables, names joined by dots."""
+    for name, value in values.items():
+        path = f"{before}{name}"
+        if isinstance(value, Mapping):
+            yield from facts(value, f"{path}.")
+        elif isinstance(value, list | tuple):
+            yield path, " ".join(str(each) for each in value)
+        else:
+            yield path, "–" if value is None else str(value)
