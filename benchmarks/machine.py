@@ -1,20 +1,16 @@
-"""What this machine says: CPU and memory of processes, memory of the kernel (Linux, proc(5))."""
+"""Memory, exactly: that of processes, a shared page divided among them, and the kernel's own (Linux, proc(5))."""
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import resource
-import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Kernel", "Memory", "allow_open_files", "cpu_seconds", "described", "kernel", "memory", "tree"]
+from loadtest.machine import PAGE
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+__all__ = ["Kernel", "Memory", "allow_open_files", "kernel", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +28,6 @@ class Kernel:
     tcp_buffers: int
     slab: int
     available: int
-
-
-def tree(pid: int) -> list[int]:
-    """Return a process and its living descendants, the process first."""
-    found = [pid]
-    for parent in found:  # grows as it is read
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                found.extend(int(child) for child in children.read_text().split())
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    return found
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the CPU that processes have used so far, user and system, all threads, to the nanosecond.
-
-    A process's CPU clock has an id of its own, made as clock_getcpuclockid(3) of the C library makes it.
-    """
-    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
 
 
 def memory(pids: Iterable[int]) -> Memory:
@@ -85,16 +61,3 @@ def allow_open_files() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def described() -> dict[str, object]:
-    """Return what a reader of figures must know of the machine."""
-    return {
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "kernel": platform.release(),
-        "python": sys.version.split()[0],
-        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * PAGE / 2**30, 1),
-        "load_average": os.getloadavg()[0],
-        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-    }

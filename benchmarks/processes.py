@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from benchmarks.machine import cpu_seconds, tree
+from loadtest.machine import cpu_seconds, tree
 
 __all__ = ["EndedError", "Process", "wait_until"]
 

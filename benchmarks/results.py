@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.machine import described
+from loadtest.machine import described
 
 __all__ = ["RESULTS", "Table", "record"]
 

@@ -18,8 +18,8 @@ from benchmarks.faulty.contenders import ROOT, Contender
 from benchmarks.faulty.phases import PATIENCE, Phase, heal
 from benchmarks.faulty.verdict import Shown, busiest, missed, reached_at, stale
 from benchmarks.faulty.world import World
-from benchmarks.machine import cpu_seconds, tree
 from benchmarks.processes import EndedError
+from loadtest.machine import cpu_seconds, tree
 
 __all__ = ["Outcome", "conduct"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from benchmarks.histogram import median
-from benchmarks.machine import Kernel, cpu_seconds, kernel, memory
+from benchmarks.machine import Kernel, kernel, memory
 from benchmarks.results import Table
 from benchmarks.rows.fair import workers_for
 from benchmarks.rows.field import KEY, STANDARD, Contender, server, temporary
 from benchmarks.swarm import Group, Report
+from loadtest.machine import cpu_seconds
 
 __all__ = ["hold"]
 

@@ -20,8 +20,8 @@ from benchmarks.faulty.phases import Phase, nothing
 from benchmarks.faulty.verdict import Shown, busiest, missed, reached_at, stale
 from benchmarks.faulty.wire import FEATURE, KEY, SERVER_KEY, Change
 from benchmarks.faulty.world import World
-from benchmarks.machine import tree
 from benchmarks.rows.client_faults import side_by_side
+from loadtest.machine import tree
 from publisher.messages import wire_number
 from sdk_client import FlagClient
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import edge
-from benchmarks.machine import tree
+from loadtest.machine import tree
 from tests.servers import missing
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plot, streams
-from benchmarks.machine import tree
+from loadtest.machine import tree
 from tests.programs import is_alive
 from tests.servers import Process, missing, wait_until
 
