@@ -1,0 +1,119 @@
+"""What a simulation shows: how many clients are where, how often something happens, how long they were away."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.models import Loss
+from loadtest.plan.fleet import OPENING, RUNNING, Fleet
+from loadtest.plan.series import Level, Rate, Spread
+from loadtest.plan.settings import Plan
+
+__all__ = ["Curves"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+TICK: Final = 0.01
+LONGEST: Final = 1200.0
+"""Seconds of the time away that is told apart, to ten milliseconds."""
+
+
+class Curves:
+    """One of each for a run; levels are noted ahead, and taken back where a failure makes them untrue."""
+
+    def __init__(self, plan: Plan, models: int) -> None:
+        seconds, width = plan.run.seconds, plan.run.bin
+        self.seconds, self.width = seconds, width
+        self.began = Level(seconds, width)
+        self.through_edge = Level(seconds, width)
+        """Clients whose stream comes through an edge, a waiting room's included."""
+        self.direct = Level(seconds, width)
+        self.in_waiting_room = Level(seconds, width)
+        self.connecting = Level(seconds, width)
+        self.gave_up = Level(seconds, width)
+        self.requests = Rate(seconds, width)
+        self.loops = Spread(seconds, width)
+        """Requests of those who come back at once, as often as they can."""
+        self.opens = Rate(seconds, width)
+        self.opens_by_model = [Rate(seconds, width) for _ in range(models)]
+        self.losses = Rate(seconds, width)
+        self._starts = np.array(sorted(failure.at for failure in plan.failures))
+        shape = (len(plan.failures), int(LONGEST / TICK) + 1)
+        self.away = np.zeros(shape, dtype=np.int64)
+        """By failure: how many were without any stream for how long."""
+        self.unserved = np.zeros(shape, dtype=np.int64)
+        """The same until a stream of the origin's."""
+        self.cut = np.zeros(len(plan.failures), dtype=np.int64)
+
+    def opened(
+        self, fleet: Fleet, who: Indices, at: Floats, ends: Floats, stream: NDArray[np.int32], waiting: NDArray[np.bool_]
+    ) -> None:
+        """Note streams, before the fleet does."""
+        self.opens.add(at)
+        for number, rate in enumerate(self.opens_by_model):
+            rate.add(at[fleet.model[who] == number])
+        running = fleet.state[who] == RUNNING
+        had = running & (fleet.ends[who] > fleet.asked[who])
+        held = had & (fleet.ends[who] >= at)
+        # The one that is left for this one ends now.
+        left = who[held]
+        self._take_back(fleet, left, at[held])
+        direct = stream < 0
+        self.direct.enter(at[direct])
+        self.direct.leave(ends[direct])
+        self.through_edge.enter(at[~direct])
+        self.through_edge.leave(ends[~direct])
+        self.in_waiting_room.enter(at[waiting])
+        self.in_waiting_room.leave(ends[waiting])
+        asks = who[~held]
+        self.connecting.enter(np.where(had, fleet.ends[who], fleet.asked[who])[~held])
+        self.connecting.leave(at[~held])
+        self._returned(self.away, fleet.lost_at[asks], at[~held])
+        real = ~waiting
+        self._returned(self.unserved, fleet.awaits[who[real]], at[real])
+
+    def _take_back(self, fleet: Fleet, who: Indices, at: Floats) -> None:
+        """End the streams of clients at `at` instead of at their end."""
+        ends, direct = fleet.ends[who], fleet.stream[who] < 0
+        for level, part in ((self.direct, direct), (self.through_edge, ~direct)):
+            level.enter(ends[part])
+            level.leave(at[part])
+
+    def broken(self, fleet: Fleet, who: Indices, at: float, waiting: NDArray[np.bool_]) -> None:
+        """Take back what was noted of streams that live at `at`, or were to open after it."""
+        flying = fleet.opened[who] > at
+        moments = np.where(flying, fleet.opened[who], at)
+        self._take_back(fleet, who, moments)
+        self.in_waiting_room.enter(fleet.ends[who[waiting]])
+        self.in_waiting_room.leave(moments[waiting])
+        self.connecting.enter(fleet.opened[who[flying]])
+        self.connecting.leave(np.full(int(flying.sum()), at))
+        self.opens.add(fleet.opened[who[flying]], -1.0)
+
+    def unanswered(self, fleet: Fleet, who: Indices, at: Floats, loss: Loss) -> None:
+        """Note clients that did not get what they asked for, before the fleet does."""
+        running = fleet.state[who] == RUNNING
+        asks = ~(running & (fleet.ends[who] > at))
+        who, at, running = who[asks], at[asks], running[asks]
+        if loss is not Loss.CLEAN:
+            self.losses.add(at)
+        self.connecting.enter(np.maximum(fleet.asked[who], np.where(running, fleet.ends[who], 0.0)))
+        self.connecting.leave(at)
+
+    def _returned(self, histogram: NDArray[np.int64], lost_at: NDArray[np.float32], at: Floats) -> None:
+        known = ~np.isnan(lost_at)
+        if not known.any() or not len(self._starts):
+            return
+        since = lost_at[known].astype(np.float64)
+        fault = np.searchsorted(self._starts, since + TICK / 2, side="right") - 1
+        ticks = np.clip((at[known] - since) / TICK + 1, 0, histogram.shape[1] - 1).astype(np.intp)
+        named = fault >= 0
+        np.add.at(histogram, (fault[named], ticks[named]), 1)
+
+    def finish(self, fleet: Fleet) -> None:
+        """Note who stands before a full queue still, now that the run is over."""
+        self.connecting.enter(fleet.asked[fleet.state == OPENING])

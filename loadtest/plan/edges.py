@@ -1,0 +1,200 @@
+"""Everything between a client and the origin's processes: edge nodes, shields, the waiting room, and the origin's doors.
+
+Times are those at the edge: a stream begins when its head is there. Messages between tiers take half a round trip each
+way on connections that are open already.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.plan.doors import Doors
+from loadtest.plan.nodes import Log, Nodes
+from loadtest.plan.series import Level, Rate
+from loadtest.plan.settings import Plan
+
+__all__ = ["NO_STREAM", "Edges"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+NO_STREAM: Final = -1
+WAITING_ROOM: Final = (5.0, 10.0)
+"""Seconds between which a waiting room's streams live (stream_server.settings.LONGEST_WAIT)."""
+SEEN_AFTER: Final = 0.15
+"""Seconds from an origin's return until a waiting room lets go: it looks ten times a second, cohorts of a tenth."""
+ERRORS_SHARED: Final = 1.0
+"""Seconds for which an edge gives the same error to everybody."""
+AGE_TICK: Final = 1.0
+JITTER: Final = 0.2
+"""Share of the lifetime that is random without an edge; it only shortens (stream_server.lifetimes)."""
+
+
+class Edges:
+    """The caches and the origin of one simulation."""
+
+    def __init__(self, plan: Plan, processes: int, chance: np.random.Generator) -> None:
+        self._plan = plan
+        self._chance = chance
+        self._environments = plan.environments.count
+        pops = plan.pops if plan.edge.on else 0
+        self.region_of_pop = np.repeat(np.arange(len(plan.regions)), [region.pops for region in plan.regions])
+        self._rtt = np.array([region.rtt_ms / 1e3 for region in plan.regions])
+        self._origin_rtt = np.array([region.origin_rtt_ms / 1e3 for region in plan.regions])
+        self._pops = Nodes(pops * self._environments)
+        self._shield = plan.edge.shield if plan.edge.on else "none"
+        shields = {"none": 0, "one": 1, "region": len(plan.regions)}[self._shield]
+        self._shields = Nodes(shields * self._environments)
+        self._failed: Floats = np.full(max(len(self._pops.stream), len(self._shields.stream)), -np.inf)
+        self.log = Log()
+        cores = plan.origin.cores or processes
+        self.origin = Doors(processes, plan.costs.open_us * 1e-6 * max(1.0, processes / cores), plan.origin.backlog)
+        self._queues = (
+            Doors(pops, 1 / plan.edge.opens_per_s, 1_000_000) if plan.edge.opens_per_s and plan.edge.on else None
+        )
+        self.back = -np.inf
+        """Until when the origin refuses."""
+        width = plan.run.bin
+        self.origin_requests = Rate(plan.run.seconds, width)
+        self.origin_opens = Rate(plan.run.seconds, width)
+        self.origin_streams = Level(plan.run.seconds, width)
+
+    def queue(self, pop: Ints, at: Floats) -> Floats:
+        """Return when POPs get to those who come at ascending `at`."""
+        return at if self._queues is None else self._queues.admit(pop.astype(np.intp), at)
+
+    def join(self, pop: Ints, environment: Ints, at: Floats) -> tuple[Ints, Floats]:
+        """Return the numbers of the streams that those get who ask `pop` at ascending `at`, and when they have them.
+
+        `NO_STREAM` is an error: no origin answers, and there is no waiting room.
+        """
+        return self._join(self._pops, pop * self._environments + environment, at, shield=False)
+
+    def joinable(self, stream: Ints) -> Floats:
+        """Return for how many seconds of its life each stream may be joined."""
+        window = np.full(len(stream), float(self._plan.streams.join_window))
+        waiting = self.log.waiting[stream]
+        if waiting.any():
+            lives = self.log.end[stream[waiting]] - self.log.begin[stream[waiting]]
+            window[waiting] = np.maximum(np.floor(lives) - 1 - self._plan.tiers, 0)
+        return window
+
+    def direct(self, at: Floats) -> tuple[Ints, Floats, Floats]:
+        """Return process, answer and end of streams that clients ask the origin itself for; infinite: its queue is full."""
+        process = self._chance.integers(self.origin.count, size=len(at), dtype=np.int32)
+        answered = self.origin.admit(process.astype(np.intp), at)
+        let = np.isfinite(answered)
+        self.origin_requests.add(at[let])
+        self.origin_opens.add(answered[let])
+        life = np.full(len(at), self._plan.streams.lifetime)
+        if not self._plan.edge.on:
+            life *= 1 - JITTER * self._chance.random(len(at))
+        return process, answered, answered + life
+
+    def lose(self, lost: NDArray[np.bool_], at: float) -> None:
+        """Cut streams, by number, that live at `at`."""
+        lost &= self.log.end > at
+        held = lost & self.log.at_origin
+        self.origin_streams.enter(self.log.end[held])
+        self.origin_streams.leave(np.maximum(self.log.begin[held], at))
+        self.log.end[lost] = at
+        self._pops.forget(lost)
+        self._shields.forget(lost)
+
+    def _join(self, nodes: Nodes, node: Ints, at: Floats, *, shield: bool) -> tuple[Ints, Floats]:
+        missing = nodes.missing(node, at)
+        stream = np.where(missing, NO_STREAM, nodes.stream[node]).astype(np.int32)
+        ready = np.where(missing, at, np.maximum(at, nodes.ready[node]))
+        left = np.flatnonzero(missing)
+        while len(left):
+            # With nothing to join each opens a stream of its own; else the first of a node does, for all of it.
+            alone = self._plan.streams.join_window == 0
+            openers = left if alone else left[nodes.first(node[left])]
+            opened, heads = self._open(nodes, node[openers], at[openers], shield=shield)
+            stream[openers], ready[openers] = opened, heads
+            if alone or (opened == NO_STREAM).any():
+                break
+            left = np.setdiff1d(left, openers, assume_unique=True)
+            found = left[~nodes.missing(node[left], at[left])]
+            stream[found], ready[found] = nodes.stream[node[found]], np.maximum(at[found], nodes.ready[node[found]])
+            left = np.setdiff1d(left, found, assume_unique=True)
+        return stream, ready
+
+    def _open(self, nodes: Nodes, node: Ints, at: Floats, *, shield: bool) -> tuple[Ints, Floats]:
+        """Open the next stream of nodes; each node is there once unless nobody may join."""
+        place, environment = node // self._environments, node % self._environments
+        if shield:
+            leg = np.full(len(node), 0.0) if self._shield == "one" else self._origin_rtt[place] / 2
+            return self._ask_origin(nodes, node, at, leg, -1 - place)
+        region = self.region_of_pop[place]
+        if self._shield == "none":
+            return self._ask_origin(nodes, node, at, self._origin_rtt[region] / 2, place)
+        # The one shield stands beside the origin, those of the regions as near to their POPs as clients do.
+        one = self._shield == "one"
+        leg = (self._origin_rtt if one else self._rtt)[region] / 2
+        behind = ((0 if one else region) * self._environments + environment).astype(np.int32)
+        order = np.argsort(at + leg, kind="stable")
+        parent = np.empty(len(node), dtype=np.int32)
+        ready = np.empty(len(node), dtype=np.float64)
+        parent[order], ready[order] = self._join(self._shields, behind[order], (at + leg)[order], shield=True)
+        if (parent == NO_STREAM).any():
+            return parent, ready + leg
+        log = self.log
+        window = self.joinable(parent)
+        begin, end = log.begin[parent], log.end[parent]
+        # A follower keeps the age of what it joined: its window ends with that of the stream itself.
+        stream = log.add(
+            place.astype(np.int32), log.process[parent], begin, end, at_origin=False, waiting=log.waiting[parent]
+        )
+        nodes.take(node, stream, ready + leg, begin + window)
+        return stream, ready + leg
+
+    def _ask_origin(self, nodes: Nodes, node: Ints, at: Floats, leg: Floats, place: Ints) -> tuple[Ints, Floats]:
+        order = np.argsort(at + leg, kind="stable")
+        arrival = (at + leg)[order]
+        if arrival[0] < self.back:
+            return self._without_origin(nodes, node, at, place)
+        self.origin_requests.add(arrival)
+        process = self._chance.integers(self.origin.count, size=len(node), dtype=np.int32)
+        answered = np.empty(len(node), dtype=np.float64)
+        answered[order] = self.origin.admit(process[order].astype(np.intp), arrival)
+        # An edge has its connections already: what does not fit into a queue comes a second later.
+        late = np.isinf(answered)
+        answered[late] = at[late] + leg[late] + 1.0 + self.origin.backlog * self.origin.service
+        self.origin_opens.add(answered)
+        ready = answered + leg
+        end = ready + self._plan.streams.lifetime
+        self.origin_streams.enter(ready)
+        self.origin_streams.leave(end)
+        stream = self.log.add(
+            place.astype(np.int32), process, ready, end, at_origin=True, waiting=np.zeros(len(node), dtype=bool)
+        )
+        nodes.take(node, stream, ready, ready + self._plan.streams.join_window)
+        return stream, ready
+
+    def _without_origin(self, nodes: Nodes, node: Ints, at: Floats, place: Ints) -> tuple[Ints, Floats]:
+        asked = at >= self._failed[node]
+        self._failed[node[asked]] = at[asked] + ERRORS_SHARED
+        self.origin_requests.add(at[asked])
+        if self._plan.edge.while_down != "waiting-room":
+            return np.full(len(node), NO_STREAM, dtype=np.int32), at
+        life = self._chance.uniform(*WAITING_ROOM, len(node))
+        window = np.maximum(np.floor(life) - 1 - self._plan.tiers, 0)
+        released = self.back + SEEN_AFTER
+        if not self._plan.edge.guard:
+            # An edge that cannot tell a finished stream would replay one that ended within its window.
+            released = np.maximum(released, at + window + AGE_TICK)
+        end = np.maximum(np.minimum(at + life, released), at + 0.05)
+        stream = self.log.add(
+            place.astype(np.int32),
+            np.full(len(node), -1, dtype=np.int32),
+            at,
+            end,
+            at_origin=False,
+            waiting=np.ones(len(node), dtype=bool),
+        )
+        nodes.take(node, stream, at, np.minimum(at + window, end))
+        return stream, at

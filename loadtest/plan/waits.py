@@ -1,0 +1,65 @@
+"""`Wait.seconds` and `replace_after` for many clients at once; the scalar ones are what they are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.models import Loss, Model
+from sdk_client.reconnect import LIVED
+from sdk_client.stream import AGE_TICK, MARGIN, WORTH_REPLACING
+
+__all__ = ["Waits", "replace_after"]
+
+Floats = NDArray[np.float64]
+
+MOST_GROWN: Final = 64
+
+
+class Waits:
+    """The waits of some models, by number of the model."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        shape = (len(models), len(Loss))
+        self._fixed, self._random, self._fixed_factor, self._random_factor, self._cap = (
+            np.zeros(shape, dtype=np.float64) for _ in range(5)
+        )
+        self._obeys = np.zeros(shape, dtype=bool)
+        self.never = np.zeros(shape, dtype=bool)
+        for number, model in enumerate(models):
+            for loss in Loss:
+                wait = model.wait(loss)
+                if wait is None:
+                    self.never[number, loss] = True
+                    continue
+                self._fixed[number, loss] = wait.fixed
+                self._random[number, loss] = wait.random
+                self._fixed_factor[number, loss] = wait.fixed_factor
+                self._random_factor[number, loss] = wait.random_factor
+                self._cap[number, loss] = wait.cap
+                self._obeys[number, loss] = wait.obeys_retry
+
+    def seconds(
+        self, model: NDArray[np.uint8], loss: int, failures: NDArray[np.uint8], retry: Floats, chance: np.random.Generator
+    ) -> Floats:
+        """Return the seconds that each client waits; infinite where its model never comes back."""
+        grown = np.clip(failures.astype(np.int16) - 1, 0, MOST_GROWN)
+        cap = self._cap[model, loss]
+        fixed = np.minimum(cap, self._fixed[model, loss] * self._fixed_factor[model, loss] ** grown)
+        fixed = np.where(self._obeys[model, loss], np.maximum(retry, fixed), fixed)
+        most = np.minimum(cap, self._random[model, loss] * self._random_factor[model, loss] ** grown)
+        waited: Floats = fixed + most * chance.random(len(model))
+        waited[self.never[model, loss]] = np.inf
+        return waited
+
+
+def replace_after(left: Floats, joined: Floats, chance: np.random.Generator) -> Floats:
+    """Return the seconds after the head at which each opens its next stream; infinite where it is not worth it."""
+    latest = left - AGE_TICK - np.minimum(MARGIN, left / 10)
+    earliest = np.maximum(LIVED, np.minimum(joined + AGE_TICK, latest))
+    after: Floats = earliest + (latest - earliest) * chance.random(len(left))
+    after[left < WORTH_REPLACING] = np.inf
+    return after
