@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -17,6 +18,7 @@ from sdk_client.refetch import GAP, SETTLE
 from sdk_client.stream import HEARTBEATS_MISSED, OVERDUE, Stream
 
 OURS: Final = MODELS["flagstream"]
+MANUAL: Final = Path(__file__).parents[2] / "docs" / "loadtest-models.md"
 
 ENDS: Final = {
     Loss.CUT: EndKind.CUT,
@@ -266,6 +268,11 @@ def test_a_model_goes_to_a_generator_and_comes_back_the_same(model: Model) -> No
 def test_names_and_titles_are_unique() -> None:
     assert [model.name for model in MODELS.values()] == list(MODELS)
     assert len(MODELS) == len({model.title for model in MODELS.values()}) == 8
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_manual_says_where_the_figures_of_a_model_are_from(name: str) -> None:
+    assert f"\n| `{name}` " in MANUAL.read_text() or f"\n| `{name}`, " in MANUAL.read_text()
 
 
 def test_the_losses_that_no_client_comes_back_from_are_the_known_ones() -> None:
