@@ -45,10 +45,17 @@ class Document:
         return 1
 
     def over(self, other: Document) -> Document:
-        """Return this document with what `other` has: tables are merged, lists and values replaced."""
+        """Return this document with what `other` has: tables are merged, lists and values replaced.
+
+        A threshold of this document that `other` has as ``false`` is left out.
+        """
         replaced = {path for path, _ in leaves(other.data)}
         kept = {path: line for path, line in self.places.items() if not _is_within(path, replaced)}
-        return Document(_merged(self.data, other.data), kept | dict(other.places))
+        merged = _merged(self.data, other.data)
+        before, after = self.data.get(FLAT), merged.get(FLAT)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            merged[FLAT] = {key: value for key, value in after.items() if value is not False or key not in before}
+        return Document(merged, kept | dict(other.places))
 
 
 def leaves(tables: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -178,5 +178,5 @@ def _allowed(path: Path, error: ErrorDetails, value: Any) -> str:
     if kind in {"tuple_type", "model_type"} and fields(path):
         brackets = "[[{}]]" if kind == "tuple_type" or isinstance(path[-1], int) else "[{}]"
         return f"a table of its own, begun with {brackets.format(named(path))}"
-    words = _PATTERNS.get(key) if kind == "string_pattern_mismatch" else _KINDS.get(kind)
-    return words or str(error["msg"]).removeprefix("Input should be ")
+    allowed = _PATTERNS.get(key) if kind == "string_pattern_mismatch" else _KINDS.get(kind)
+    return allowed or str(error["msg"]).removeprefix("Input should be ")

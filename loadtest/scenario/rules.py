@@ -128,6 +128,9 @@ def _deed(fault: Fault, at: Path) -> Iterator[Breach]:
     for key, how in _NEEDED.get(fault.do, ()):
         if not getattr(fault, key) or key not in fault.model_fields_set:
             yield Breach((*at, key), f'do = "{fault.do}" needs {key}: {how}', (at,))
+    if fault.do == "clients" and "times" in fault.model_fields_set and fault.times <= 1:
+        says = f'timeline.times = {fault.times:g} must be above 1 with do = "clients": 2 is as many again'
+        yield Breach((*at, "times"), says, (at,))
 
 
 _WITH_EDGE: Final = 'write edge = "varnish" under [local]'
