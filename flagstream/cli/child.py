@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from flagstream.logs import get_logger
@@ -27,10 +28,10 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent goes, even by kill -9, so that no port stays taken."""
+def _die_with_parent(sig: signal.Signals) -> None:
+    """Ask the kernel for a signal when the parent goes, even by kill -9, so that no port stays taken."""
     if sys.platform == "linux":  # elsewhere children that outlive a kill -9 of their parent are the loss
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _libc.prctl(PR_SET_PDEATHSIG, sig)
 
 
 class ChildFailedError(Exception):
@@ -48,7 +49,7 @@ class Child:
     """One program: started in a process group of its own, so that one Ctrl-C is one signal, sent by us, in order.
 
     What it says goes to our stderr, or to the file `log`. `stops` are the signals that end it: a drain that would be
-    too long takes a second one.
+    too long takes a second one. `orphaned` is the one that it gets when we are gone.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Child:
         *,
         log: Path | None = None,
         stops: tuple[signal.Signals, ...] = (signal.SIGTERM,),
+        orphaned: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.command = command
         self._env = env
         self._log = log
         self._stops = stops
+        self._orphaned = orphaned
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._away: float | None = None
@@ -87,7 +90,7 @@ class Child:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=said,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(_die_with_parent, self._orphaned),
             )
 
     def check(self) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flagstream.cli.child import Child
 from flagstream.cli.failure import failure
 from flagstream.cli.ports import HOST, free_port
+from flagstream.cli.surroundings import Surroundings
 from flagstream.settings import SettingsError, load
 
 if TYPE_CHECKING:
@@ -31,63 +31,52 @@ AT_ONCE = (signal.SIGTERM, signal.SIGINT)
 class EmbeddedEdge:
     """Programs in front of one stream server at `stream_url`; each edge has free ports but for its own.
 
-    What they say goes to our stderr, or to files of the folder `logs`; Varnish always has a file. `report` says whether
-    there is one.
+    There is a report on it only where it is to be `reported`.
     """
 
     def __init__(
         self,
         folder: Path,
         port: int,
+        around: Surroundings,
         *,
         stream_url: str,
         nats_url: str,
-        environ: Mapping[str, str],
-        logs: Path | None = None,
-        report: bool = True,
+        reported: bool = True,
     ) -> None:
         if shutil.which("varnishd") is None:
             raise failure("varnishd is not installed: on Debian apt-get install varnish, or leave --edge out")
         self.url = f"http://{HOST}:{port}"
         waiting_port, report_port = free_port(), free_port()
-        self.settings = self._written(folder / "edge", port, stream_url, f"{HOST}:{waiting_port}", environ)
+        self.settings = self._written(folder / "edge", port, stream_url, f"{HOST}:{waiting_port}", around.environ)
         self.name = str(folder / "varnish")
-        self.waiting_room = Child(
+        self.waiting_room = around.child(
             "waiting_room",
             [
                 *(sys.executable, "-m", "flagstream", "serve", "--host", HOST, "--port", str(waiting_port)),
                 *("--waiting-room", "--waiting-for", stream_url),
             ],
             {
-                **environ,
+                **around.environ,
                 "STREAM_SERVER_DRAIN": str(LONGEST_DRAIN),
                 "STREAM_SERVER_WORKERS": "1",
                 "STREAM_SERVER_SUPERVISED": "false",
                 "STREAM_SERVER_EDGE_GUARD": "true",
             },
-            log=None if logs is None else logs / "waiting_room.log",
             stops=AT_ONCE,
         )
-        self.varnish = Child(
+        self.varnish = around.child(
             "varnish",
             # Without a jail: its user could not read this folder.
             [str(folder / "edge" / "start"), "-j", "none", "-n", self.name, "-l", LOG_MEMORY],
-            environ,
-            log=(logs or folder) / "varnish.log",
+            around.environ,
+            log=folder / "varnish.log",
         )
-        self.report = (
-            Child(
-                "edge_report",
-                [
-                    *(sys.executable, "-m", "flagstream", "edge", "report", "--name", self.name),
-                    *("--port", str(report_port), "--nats-url", nats_url),
-                ],
-                environ,
-                log=None if logs is None else logs / "edge_report.log",
-            )
-            if report
-            else None
-        )
+        report = [
+            *(sys.executable, "-m", "flagstream", "edge", "report", "--name", self.name),
+            *("--port", str(report_port), "--nats-url", nats_url),
+        ]
+        self.report = around.child("edge_report", report, around.environ) if reported else None
 
     @property
     def purged(self) -> bool:

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from flagstream.cli.data_folder import DataFolder
 from flagstream.cli.embedded_edge import AT_ONCE, LONGEST_DRAIN, EmbeddedEdge
 from flagstream.cli.failure import failure
 from flagstream.cli.ports import HOST
+from flagstream.cli.surroundings import Surroundings
 from flagstream.logs import get_logger
 
 __all__ = ["Ports", "Stack"]
@@ -52,8 +53,7 @@ class Ports:
 class Stack:
     """Starts the programs in order, keeps them running, stops them in the opposite order.
 
-    Settings are read from `environ`, the process's own unless it is given. What the programs say goes to our stderr, or
-    to files of the folder `logs`. An edge is reported on if `edge_report`.
+    An edge is reported on if `edge_report`.
     """
 
     def __init__(
@@ -61,14 +61,13 @@ class Stack:
         folder: DataFolder,
         ports: Ports,
         workers: int,
+        surroundings: Surroundings | None = None,
         *,
-        environ: Mapping[str, str] | None = None,
-        logs: Path | None = None,
         edge_report: bool = True,
     ) -> None:
+        around = surroundings or Surroundings()
         self._folder = folder
-        self._environ = os.environ if environ is None else environ
-        self._logs = logs
+        self._environ = around.environ
         self.admin_token, self.sse_token = folder.tokens()
         self.publisher_url = f"http://{HOST}:{ports.publisher}"
         self.stream_url = f"http://{HOST}:{ports.stream}"
@@ -80,30 +79,20 @@ class Stack:
             else EmbeddedEdge(
                 folder.path,
                 ports.edge,
+                around,
                 stream_url=self.stream_url,
                 nats_url=self.nats_url,
-                environ=self._environ,
-                logs=logs,
-                report=edge_report,
+                reported=edge_report,
             )
         )
-        self.nats = self._child("nats-server", self._nats_command(), self._environ)
-        self.redis = None if ports.redis is None else self._child("redis", self._redis_command(), self._environ)
-        self.publisher = self._child("publisher", _program("manage"), self._publisher_env())
+        self.nats = around.child("nats-server", self._nats_command(), self._environ)
+        self.redis = None if ports.redis is None else around.child("redis", self._redis_command(), self._environ)
+        self.publisher = around.child("publisher", _program("manage"), self._publisher_env())
         stops = (signal.SIGTERM,) if self.edge is None else AT_ONCE
-        self.stream_server = self._child(
+        self.stream_server = around.child(
             "stream_server", _program("serve"), self._stream_server_env(workers), stops=stops
         )
         self.restarted = asyncio.Event()
-
-    def _child(
-        self,
-        name: str,
-        command: list[str],
-        env: Mapping[str, str],
-        stops: tuple[signal.Signals, ...] = (signal.SIGTERM,),
-    ) -> Child:
-        return Child(name, command, env, log=None if self._logs is None else self._logs / f"{name}.log", stops=stops)
 
     def _nats_command(self) -> list[str]:
         binary = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

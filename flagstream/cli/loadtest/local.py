@@ -25,6 +25,7 @@ from flagstream.cli.loadtest.local_processes import Processes, frozen
 from flagstream.cli.loadtest.local_settings import drain_of, environ_of
 from flagstream.cli.ports import free_port
 from flagstream.cli.stack import Ports, Stack
+from flagstream.cli.surroundings import Surroundings
 from flagstream.settings import SettingsError
 from loadtest.messages import Environment
 from loadtest.scenario.schema import Local
@@ -90,9 +91,13 @@ class LocalStack:
                 redis=free_port() if self._local.redis else None,
             ),
             self._local.workers,
-            # What is killed leaves its temporary files behind.
-            environ={**self._environ, "TMPDIR": str(temporary)},
-            logs=folder,
+            Surroundings(
+                # What is killed leaves its temporary files behind.
+                environ={**self._environ, "TMPDIR": str(temporary)},
+                logs=folder,
+                # A drain would go on without us.
+                orphaned=signal.SIGKILL,
+            ),
             edge_report=False,
         )
         exits.push_async_callback(_ended, self._stack)

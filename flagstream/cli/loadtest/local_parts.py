@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flagstream.cli.child import Child
-from flagstream.cli.loadtest.local_processes import children, started
+from flagstream.cli.loadtest.local_processes import children, living, started
 from flagstream.cli.stack import Stack
 from loadtest.stack import StackError
 
@@ -49,7 +49,7 @@ class Parts:
             case "workers":
                 found = self.workers()
             case _:
-                found = self.program(part).pids
+                found = living(self.program(part).pids)
         if not found:
             raise StackError(f"{part} does not run now")
         return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["Processes", "children", "frozen", "started"]
+__all__ = ["Processes", "children", "frozen", "living", "started"]
 
 START: Final = 19
 """Place of the moment of the start, in ticks since boot, behind the name in ``/proc/PID/stat``."""
@@ -78,16 +78,27 @@ async def frozen(pids: Iterable[int]) -> AsyncIterator[None]:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that the main thread of a process has started."""
+    """Return the living processes that the main thread of a process has started."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
+    return living(map(int, found))
+
+
+def living(pids: Iterable[int]) -> list[int]:
+    """Return those that have not ended; one that has is listed until its parent takes notice."""
+    return [pid for pid in pids if _status(pid)[0] not in "ZX"]
 
 
 def started(pid: int) -> int:
     """Return when a process was started, in clock ticks since boot; 0 if it is gone."""
+    return int(_status(pid)[START])
+
+
+def _status(pid: int) -> list[str]:
+    """Return what follows the name in ``/proc/PID/stat``, of one that is gone what a dead one has."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[START])
-    except (OSError, IndexError):
-        return 0
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["X", *["0"] * START]
