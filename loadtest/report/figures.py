@@ -87,4 +87,6 @@ def change(before: float | None, after: float | None) -> str:
         return NONE
     if after / before >= 3:  # noqa: PLR2004 - percents above 200 are hard to read
         return f"×{_digits(after / before)}"
+    if after and before / after >= 10:  # noqa: PLR2004 - and those below -90 say little
+        return f"÷{_digits(before / after)}"
     return f"{(after / before - 1) * 100:+.1f} %"

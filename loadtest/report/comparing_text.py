@@ -1,0 +1,59 @@
+"""A comparison in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.report.comparing import Change, Comparison
+from loadtest.report.figures import NONE
+
+__all__ = ["comparison_text"]
+
+
+def comparison_text(comparison: Comparison) -> RenderableType:
+    """Return what differs between the runs, then every figure with its change, the better one marked."""
+    parts: list[RenderableType] = []
+    name_a, name_b = comparison.names
+    if comparison.differences:
+        table = _table("They were not made alike: look here first", "", name_a, name_b)
+        table.title_style = "bold yellow"
+        for each in comparison.differences:
+            table.add_row(
+                Text(f"{each.of}: {each.name}" if each.of != "run" else each.name),
+                Text(NONE if each.a is None else each.a, overflow="fold"),
+                Text(NONE if each.b is None else each.b, overflow="fold"),
+            )
+        parts.append(table)
+    else:
+        parts.append(Text("Both were made alike: scenario, machine, versions and settings are the same.", "green"))
+    parts.append(_changes("", name_a, name_b, [*comparison.changes, *comparison.servers]))
+    if len(comparison.groups) > 1:
+        parts += [_changes(name, name_a, name_b, changes) for name, changes in comparison.groups.items()]
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="dim"
+    )
+    for number, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if number else "left", no_wrap=not number)
+    return table
+
+
+def _changes(title: str, name_a: str, name_b: str, changes: Sequence[Change]) -> Table:
+    table = _table(title, "", name_a, name_b, "change", "better")
+    for change in changes:
+        table.add_row(
+            Text(change.name),
+            change.write(change.a),
+            change.write(change.b),
+            Text(change.told, {"a": "red", "b": "green", None: ""}[change.winner]),
+            Text({"a": name_a, "b": name_b, None: ""}[change.winner]),
+        )
+    return table
