@@ -94,6 +94,10 @@ class Model:
     status: Wait | None
     silent: Wait | None = Wait()
     default_retry: float = 0.0
+    longest_retry: float = math.inf
+    """What it lets a server ask for by ``retry:``, in seconds."""
+    longest_retry_after: float = 0.0
+    """The same by ``Retry-After``; 0 where it does not read that header."""
     short: float = 0.0
     proven: float = 0.0
     replaces: bool = False
@@ -237,6 +241,8 @@ _ALL: Final = (
         refused=_OURS,
         status=_OURS,
         silent=_OURS,
+        longest_retry=60.0,
+        longest_retry_after=300.0,
         short=1.0,
         proven=10.0,
         replaces=True,

@@ -6,7 +6,7 @@ import math
 from time import monotonic
 from typing import Final
 
-from loadtest.models import Fetching, Loss
+from loadtest.models import Fetching, Loading, Loss
 from loadtest.replacing import replace_after
 from loadtest.swarm.crew import Crew
 from loadtest.swarm.ledger import Cell
@@ -19,15 +19,13 @@ __all__ = ["Client"]
 OPEN, LEAVE, RETURN, FETCH = range(4)
 """What a timer is for."""
 
-HURT, DEAF, GONE, HOME, FETCHING, AGAIN, LOADING = (1 << bit for bit in range(7))
+HURT, DEAF, GONE, HOME, FETCHING, AGAIN, LOADING, LACKING = (1 << bit for bit in range(8))
 """HURT: what it lost last was not by a clean end. GONE: follows no more; HOME: and nobody takes its place.
-AGAIN: something newer came while it fetched. LOADING: its first fetch, before its first stream."""
+AGAIN: something newer came while it fetched. LOADING: its first fetch is to come, before or beside its first stream.
+LACKING: a fetch has failed, and the next event that repeats the version makes it fetch again."""
 
 NO_ROOM_WAIT: Final = 1.0
 """Seconds until a client tries again that this machine had no descriptor or port for."""
-
-FETCH_AGAIN: Final = 1.0
-"""Seconds after which a fetch that failed or was too old is repeated by models that do."""
 
 JOIN_SHARE: Final = 2 / 3
 """Share of a lifetime that an edge is taken to add clients for, where it does not say."""
@@ -37,7 +35,7 @@ class Client:
     """One client of a crew, in one environment; the state of ten thousands of them is what a generator weighs."""
 
     __slots__ = (
-        *("_due", "_failures", "_flags", "_mark", "_opening", "_since", "_wanted"),
+        *("_due", "_failures", "_fetch_began", "_fetch_failures", "_flags", "_mark", "_opening", "_since", "_wanted"),
         *("cell", "crew", "held", "kept", "live", "retry", "retry_after"),
     )
 
@@ -55,7 +53,8 @@ class Client:
         self.retry = self.crew.model.default_retry
         self.retry_after = 0.0
         self._due = math.inf
-        self._failures = 0
+        self._failures = self._fetch_failures = 0
+        self._fetch_began = 0.0
         self._flags = 0
         self._mark = 0
         self._since = 0.0
@@ -67,7 +66,7 @@ class Client:
         crew.tally.clients += 1
         crew.tally.waiting += 1
         self.cell.clients += 1
-        if crew.group.loads and crew.group.fetches:
+        if crew.group.loads and crew.group.fetches and crew.model.loads is not Loading.NEVER:
             self._flags |= LOADING
         self._open_at(when)
         if crew.group.stays is not None:
@@ -82,13 +81,10 @@ class Client:
         if kind == OPEN:
             if when == self._due:
                 self._due = math.inf
-                if self._flags & LOADING:
-                    self._fetch(now)
-                else:
-                    self._open(now)
+                self._go_on(now)
         elif kind == FETCH:
             if not self._flags & GONE:
-                self.crew.fetcher.ask(self, self._wanted, now)
+                self._ask(now)
         elif kind == LEAVE:
             if not self._flags & GONE:
                 self.leave()
@@ -98,6 +94,18 @@ class Client:
             self.begin(now)
 
     # Streams
+
+    def _go_on(self, now: float) -> None:
+        """Open the next stream; an app that has just started loads its flags first, or at the same time."""
+        if self._flags & LOADING:
+            before = self.crew.model.loads is Loading.BEFORE
+            if not before:
+                self._flags &= ~LOADING
+            if not self._flags & FETCHING:
+                self._fetch(now)
+            if before:
+                return
+        self._open(now)
 
     def _open(self, now: float) -> None:
         tally = self.crew.tally
@@ -162,12 +170,16 @@ class Client:
             self._since = 0.0
         self._flags &= ~HURT
         if crew.model.replaces:
-            self._replace(head, now)
+            self._replace(stream, head, now)
 
-    def _replace(self, head: Head, now: float) -> None:
+    def _replace(self, stream: Stream, head: Head, now: float) -> None:
         lifetime, age = head.seconds(b"x-stream-lifetime"), head.seconds(b"age")
-        window = head.seconds(b"x-stream-join-window") or lifetime * JOIN_SHARE
-        after = replace_after(max(0.0, lifetime - age), max(0.0, window - age), self.crew.chance)
+        told = head.text(b"x-stream-join-window")
+        window = head.seconds(b"x-stream-join-window") if told else lifetime * JOIN_SHARE
+        left = max(0.0, lifetime - age)
+        if lifetime:
+            stream.given_up = now + left + self.crew.model.overdue
+        after = replace_after(left, max(0.0, window - age), self.crew.chance)
         if after is not None:
             self._open_at(now + after)
 
@@ -190,16 +202,14 @@ class Client:
         if words:
             tally.error(words)
         model = crew.model
-        if loss is Loss.CLEAN and lived < model.short:
-            loss = Loss.STATUS
+        counted = model.counts_as(loss, lived)
+        if counted is not loss:
+            loss = counted
             tally.error("a stream that was over at once")
         if loss is not Loss.CLEAN and self._since and not self._flags & HURT:
             self._flags |= HURT
             self._mark = crew.run.mark
-        if loss is Loss.CLEAN or 0 <= model.proven <= lived:
-            self._failures = 0
-        if loss is not Loss.CLEAN:
-            self._failures += 1
+        self._failures = model.failures(self._failures, loss, lived)
         if self.live is None and self._opening is None:
             tally.waiting += 1
         self._plan(loss, now)
@@ -214,7 +224,9 @@ class Client:
             if self.live is None:
                 self._give_up()
             return
-        retry, self.retry_after = max(self.retry, self.retry_after), 0.0
+        model = crew.model
+        retry = max(min(self.retry, model.longest_retry), min(self.retry_after, model.longest_retry_after))
+        self.retry_after = 0.0
         self._open_at(now + wait.seconds(self._failures, retry, crew.chance))
 
     def _give_up(self) -> None:
@@ -228,10 +240,13 @@ class Client:
         """Take that time has passed: give up what the model would not wait for any longer."""
         model = self.crew.model
         opening, live = self._opening, self.live
-        if opening is not None and now - opening.moment > model.open_timeout:
-            opening.close()
-            self.lost(opening, Loss.REFUSED, "no answer in time")
-        if live is not None and now - live.heard > model.silence:
+        if opening is not None:
+            waited = now - opening.moment
+            if waited > model.open_timeout or (opening.is_connecting and waited > model.connect_timeout):
+                words = "no connection in time" if opening.is_connecting else "no answer in time"
+                opening.close()
+                self.lost(opening, Loss.REFUSED, words)
+        if live is not None and (now - live.heard > model.silence or now > live.given_up):
             live.close()
             self.lost(live, Loss.SILENT, "silent")
 
@@ -294,7 +309,7 @@ class Client:
         held = self.held
         if version <= held:
             tally.replays += 1
-            if crew.model.fetching is Fetching.EVERY:
+            if crew.model.fetching is Fetching.EVERY or self._flags & LACKING:
                 self._want(held, now)
             return
         ledger = self.cell.ledger
@@ -333,11 +348,16 @@ class Client:
 
     def _fetch(self, now: float) -> None:
         self._flags |= FETCHING
-        crew = self.crew
-        if crew.model.settle:
-            crew.loop.at(now + crew.model.settle, self, FETCH)
+        crew, model = self.crew, self.crew.model
+        when = max(now + model.settle, self._fetch_began + model.fetches_apart)
+        if when > now:
+            crew.loop.at(when, self, FETCH)
         else:
-            crew.fetcher.ask(self, self._wanted, now)
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        self._fetch_began = now
+        self.crew.fetcher.ask(self, self._wanted, now)
 
     def fetched(self, version: int | None, asked: float, now: float) -> None:
         """Take what came of the fetch wanted at `asked`: the version, 0 where unknown, None if it failed."""
@@ -348,7 +368,7 @@ class Client:
         else:
             tally.fetch.record(now - asked)
         flags = self._flags
-        self._flags &= ~(FETCHING | AGAIN | LOADING)
+        self._flags &= ~(FETCHING | AGAIN | LOADING | LACKING)
         if flags & GONE:
             return
         older = version is not None and 0 < version < self._wanted
@@ -362,6 +382,17 @@ class Client:
             self.cell.leaves(self.held)
         elif flags & AGAIN:
             self._fetch(now)
-        elif (older or version is None) and crew.model.fetches_version:
+        elif older or version is None:
+            self._fetch_again(now)
+        else:
+            self._fetch_failures = 0
+
+    def _fetch_again(self, now: float) -> None:
+        """Plan what the model does after a fetch that brought nothing, or something too old."""
+        crew, wait = self.crew, self.crew.model.refetch
+        if wait is not None:
+            self._fetch_failures += 1
             self._flags |= FETCHING
-            crew.loop.at(now + FETCH_AGAIN, self, FETCH)
+            crew.loop.at(now + wait.seconds(self._fetch_failures, 0.0, crew.chance), self, FETCH)
+        elif not crew.model.forgets_failed_fetch:
+            self._flags |= LACKING

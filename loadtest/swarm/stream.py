@@ -73,18 +73,37 @@ class Stream:
     `told` is the newest version that this stream has told of; `moment` when it was asked for, then when it went live.
     """
 
-    __slots__ = ("_again", "_body", "_closes", "_rest", "_state", "client", "descriptor", "heard", "moment", "told")
+    __slots__ = (
+        "_again",
+        "_body",
+        "_closes",
+        "_rest",
+        "_state",
+        "client",
+        "descriptor",
+        "given_up",
+        "heard",
+        "moment",
+        "told",
+    )
 
     def __init__(self, client: Client) -> None:
         self.client: Client | None = client
         self.descriptor = -1
         self.told = 0
         self.moment = self.heard = 0.0
+        self.given_up = math.inf
+        """When it has gone on for too long beyond its announced life."""
         self._state = CLOSED
         self._body: Body | None = None
         self._rest = b""
         self._closes = True
         self._again = False
+
+    @property
+    def is_connecting(self) -> bool:
+        """Tell whether there is no connection yet."""
+        return self._state is CONNECTING
 
     def connect(self, now: float) -> None:
         """Connect and ask; raises OSError if it could not even begin."""
@@ -114,6 +133,7 @@ class Stream:
         self._again = True
         self.told = 0
         self.moment = self.heard = now
+        self.given_up = math.inf
         self._body = None
         try:
             self._send(self._owner.cell.stream)
