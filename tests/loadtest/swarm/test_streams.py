@@ -321,7 +321,7 @@ async def test_ours_asks_for_the_version_it_was_told_of_and_again_if_it_gets_an_
 
 async def test_an_app_that_starts_loads_its_flags_before_its_stream() -> None:
     async with ScriptedServer() as server, Driven() as driven:
-        await driven.open(server.port, "flagsmith-js", 4, fetches=True, loads=True)
+        await driven.open(server.port, "flagsmith-go", 4, fetches=True, loads=True)
         await driven.until(lambda told: told.now.open == 4)
         assert server.requests[0].path == "/api/v1/flags/"
         assert len(server.documents) >= 4
