@@ -11,6 +11,7 @@ from rich.text import Text
 
 from loadtest.report.comparing import Change, Comparison
 from loadtest.report.figures import NONE
+from loadtest.report.words import printable
 
 __all__ = ["comparison_text"]
 
@@ -18,22 +19,22 @@ __all__ = ["comparison_text"]
 def comparison_text(comparison: Comparison) -> RenderableType:
     """Return what differs between the runs, then every figure with its change, the better one marked."""
     parts: list[RenderableType] = []
-    name_a, name_b = comparison.names
+    name_a, name_b = (printable(name, 40) for name in comparison.names)
     if comparison.differences:
         table = _table("They were not made alike: look here first", "", name_a, name_b)
         table.title_style = "bold yellow"
         for each in comparison.differences:
             table.add_row(
-                Text(f"{each.of}: {each.name}" if each.of != "run" else each.name),
-                Text(NONE if each.a is None else each.a, overflow="fold"),
-                Text(NONE if each.b is None else each.b, overflow="fold"),
+                Text(printable(f"{each.of}: {each.name}" if each.of != "run" else each.name)),
+                Text(NONE if each.a is None else printable(each.a), overflow="fold"),
+                Text(NONE if each.b is None else printable(each.b), overflow="fold"),
             )
         parts.append(table)
     else:
         parts.append(Text("Both were made alike: scenario, machine, versions and settings are the same.", "green"))
     parts.append(_changes("", name_a, name_b, [*comparison.changes, *comparison.servers]))
     if len(comparison.groups) > 1:
-        parts += [_changes(name, name_a, name_b, changes) for name, changes in comparison.groups.items()]
+        parts += [_changes(printable(name, 60), name_a, name_b, changes) for name, changes in comparison.groups.items()]
     return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
 

@@ -1,0 +1,134 @@
+"""What is printed when a run is over: the verdict, and the figures that one asks for first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.report import figures
+from loadtest.report.words import printable
+from loadtest.results import Results
+
+__all__ = ["summary"]
+
+
+def summary(results: Results) -> RenderableType:
+    """Return it for a terminal; where it is piped, it is plain text."""
+    parts: list[RenderableType] = [Text(), Text(printable(results.title or results.name), "bold"), _figures(results)]
+    if results.faults:
+        parts += [Text(), _faults(results)]
+    if len(results.groups) > 1:
+        parts += [Text(), _groups(results)]
+    errors = sorted(results.errors.items(), key=lambda error: -error[1])
+    if errors:
+        told = ", ".join(f"{printable(what, 60)} {figures.count(times)}" for what, times in errors)
+        parts += [Text(), Text.assemble(("Errors: ", "dim"), told)]
+    if results.generator.was_the_limit:
+        limit = "The generator was the limit: these figures may be the load test's own and not the server's."
+        parts += [Text(), Text(limit, "bold yellow")]
+    parts += [Text(f"Warning: {printable(warning)}", "yellow") for warning in results.warnings]
+    if results.thresholds:
+        parts += [Text(), _thresholds(results)]
+    style = {"passed": "bold green", "failed": "bold red", "interrupted": "bold yellow"}[results.verdict]
+    parts += [Text(), Text(results.verdict.capitalize(), style)]
+    parts += [Text(f"  {printable(reason)}") for reason in results.reasons]
+    return Group(*parts)
+
+
+def _figures(results: Results) -> Table:
+    table = _table(("", "left"), ("p50", "right"), ("p99", "right"), ("most", "right"), ("", "left"))
+    streams, delivery, staleness = results.streams, results.delivery, results.staleness
+    table.add_row(
+        "delivery",
+        *(figures.ms(value) for value in (delivery.p50_ms, delivery.p99_ms, delivery.max_ms)),
+        f"{figures.count(delivery.count)} deliveries",
+    )
+    for name, part, told in (
+        ("re-admission", results.readmission, f"{figures.count(results.readmission.count)} lost and back"),
+        ("behind for", staleness, f"most at once {figures.count(staleness.behind_peak)}"),
+        ("stream answered", results.opening, f"most a second {figures.count(streams.opens_per_s_peak)}"),
+    ):
+        table.add_row(name, *(figures.s(value) for value in (part.p50_s, part.p99_s, part.max_s)), told)
+    rows = Table(box=None, pad_edge=False, show_header=False)
+    rows.add_column(style="dim")
+    rows.add_column()
+    rows.add_row(
+        "streams",
+        f"{figures.count(streams.peak)} at once, {figures.count(streams.opened)} opened by "
+        f"{figures.count(streams.requests)} requests, {figures.count(streams.gave_up)} gave up",
+    )
+    rows.add_row(
+        "not in order",
+        f"{figures.count(results.lost)} lost, {figures.count(results.duplicates)} duplicates, "
+        f"{figures.count(results.out_of_order)} out of order",
+    )
+    requests = results.requests
+    if requests.edge is not None:
+        rows.add_row(
+            "edge",
+            f"{figures.count(requests.edge)} requests came to it, {figures.count(requests.origin)} to the origin",
+        )
+    outer = Table.grid()
+    outer.add_row(rows)
+    outer.add_row(Text())
+    outer.add_row(table)
+    return outer
+
+
+def _faults(results: Results) -> Table:
+    table = _table(
+        *(("fault", "left"), ("at", "right"), ("lost", "right"), ("back p50", "right"), ("p99", "right")),
+        *(("most", "right"), ("all back after", "right")),
+    )
+    for fault in results.faults:
+        back = fault.readmission
+        end = figures.s(fault.all_back_s) if fault.all_back_s is not None else figures.NONE if fault.error else "never"
+        table.add_row(
+            Text(printable(f"{fault.number} {fault.what}{': ' + fault.error if fault.error else ''}"), overflow="fold"),
+            figures.s(fault.at_s),
+            figures.count(fault.lost),
+            *(figures.s(value) for value in (back.p50_s, back.p99_s, back.max_s)),
+            end,
+        )
+    return table
+
+
+def _groups(results: Results) -> Table:
+    table = _table(
+        *(("clients", "left"), ("via", "left"), ("most", "right"), ("delivery p50", "right"), ("p99", "right")),
+        *(("back p50", "right"), ("p99", "right")),
+    )
+    for group in results.groups:
+        table.add_row(
+            Text(printable(group.name, 40), overflow="fold"),
+            Text(printable(group.via, 20)),
+            figures.count(group.streams.peak),
+            figures.ms(group.delivery.p50_ms),
+            figures.ms(group.delivery.p99_ms),
+            figures.s(group.readmission.p50_s),
+            figures.s(group.readmission.p99_s),
+        )
+    return table
+
+
+def _thresholds(results: Results) -> Table:
+    table = _table(("", "left"), ("threshold", "left"), ("", "left"), ("measured", "right"))
+    for threshold in results.thresholds:
+        table.add_row(
+            Text("held" if threshold.passed else "FAILED", "green" if threshold.passed else "bold red"),
+            Text(printable(threshold.figure, 60)),
+            Text(printable(threshold.condition, 40)),
+            figures.plain(threshold.value),
+        )
+    return table
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    made: Sequence[tuple[str, str]] = columns
+    for name, side in made:
+        table.add_column(name, justify="right" if side == "right" else "left")
+    return table
