@@ -102,6 +102,16 @@ class LocalStack:
         )
         exits.push_async_callback(_ended, self._stack)
         try:
+            await self._bring_up()
+        except BaseException:
+            self._stack.kill()  # what has only begun to start may not yet hear that it is to stop
+            raise
+        self._parts = Parts(self._stack, self._local.workers)
+        self._figures = await exits.enter_async_context(LocalFigures(self._stack))
+        exits.push_async_callback(_cancelled, asyncio.create_task(self._stack.keep_running(), name="local stack"))
+
+    async def _bring_up(self) -> None:
+        try:
             await self._stack.start()
             self._environments = await make_environments(self.publisher_url, self.admin_token, self._count)
         except ChildFailedError as error:
@@ -113,9 +123,6 @@ class LocalStack:
             raise StackError("the programs of the stack did not become ready in time; is the machine busy?") from None
         except httpx.HTTPError as error:
             raise StackError(f"the environments of the stack could not be made: {error!r}") from None
-        self._parts = Parts(self._stack, self._local.workers)
-        self._figures = await exits.enter_async_context(LocalFigures(self._stack))
-        exits.push_async_callback(_cancelled, asyncio.create_task(self._stack.keep_running(), name="local stack"))
 
     @property
     def urls(self) -> Mapping[str, str]:
