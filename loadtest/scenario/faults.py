@@ -166,7 +166,7 @@ def _allowed(path: Path, error: ErrorDetails, value: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
     key = next((key for key in reversed(path) if isinstance(key, str)), "")
     if path[0] == "thresholds":
-        return 'conditions in quotes, as "== 0"' if len(path) > 1 else "a table: [thresholds]"
+        return 'a condition in quotes, as "== 0"' if len(path) > 1 else "a table: [thresholds]"
     if kind in _BOUNDS:
         of, words = _BOUNDS[kind]
         return f"{words} {context[of]:g}"

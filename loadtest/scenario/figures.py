@@ -58,8 +58,8 @@ def figure_fault(path: str, *, groups: Collection[str], faults: int) -> str:
 
     The sentence goes on after the path.
     """
-    first, dot, rest = path.partition(".")
-    if first == DRIFT and dot:
+    first, _, rest = path.partition(".")
+    if first == DRIFT:
         return _drift_fault(rest)
     known: dict[str, Any] = {key: of for key, of in _fields(Results).items() if key not in _LEFT_OUT}
     known[DRIFT] = None
@@ -101,10 +101,10 @@ def _name_fault(key: str, name: str, *, groups: Collection[str], faults: int) ->
 
 def _drift_fault(curve: str) -> str:
     curves = _hints(Series)
+    known = [each for each in curves if each != "at_s"]
     name, _, program = curve.partition(".")
-    if name not in curves or name == "at_s":
-        known = [each for each in curves if each != "at_s"]
-        return f"is no figure: {name} is not among the curves {', '.join(known)}{meant(name, known)}"
+    if name not in known:
+        return f"is no figure: {name or 'what is below it'} is not among the curves {', '.join(known)}{meant(name, known)}"
     is_table = get_origin(curves[name]) is dict
     if is_table and not program:
         return f"is no figure: say of which, as {DRIFT}.{name}.{PROGRAMS[0]}"

@@ -63,11 +63,9 @@ def _file(source: Path | str) -> Path | Traversable:
         return source
     if source.endswith(SUFFIX) or "/" in source:
         return Path(source)
-    if source not in names():
-        there = ", ".join(names())
-        raise ScenarioError(
-            [f"{source}: there is no such scenario{meant(source, names())}; there are {there}; a file ends in {SUFFIX}"]
-        )
+    if source not in (known := names()):
+        says = f"there is no such scenario; there are {', '.join(known)}, and files, whose paths end in {SUFFIX}"
+        raise ScenarioError([f"{source}: {says}{meant(source, known)}"])
     return _folder().joinpath(f"{source}{SUFFIX}")
 
 
