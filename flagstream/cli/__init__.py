@@ -8,6 +8,7 @@ import typer
 
 from flagstream import __version__
 from flagstream.cli.edge import edge
+from flagstream.cli.loadtest import loadtest
 from flagstream.cli.manage import manage
 from flagstream.cli.reset import reset
 from flagstream.cli.serve import serve
@@ -33,6 +34,7 @@ app.command()(watch)
 app.command()(toggle)
 app.command()(reset)
 app.add_typer(edge)
+app.add_typer(loadtest)
 
 
 def _print_version(wanted: bool) -> None:

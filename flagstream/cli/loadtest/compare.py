@@ -1,0 +1,44 @@
+"""`flagstream loadtest compare`: two runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flagstream.cli.failure import failure
+from flagstream.cli.loadtest.writing import check_writable, write_atomically
+from loadtest import results
+from loadtest.report.comparing import compared
+from loadtest.report.comparing_page import comparison_page
+from loadtest.report.comparing_text import comparison_text
+
+__all__ = ["compare"]
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="What --json of a run wrote.")]
+
+
+def compare(
+    a: File,
+    b: File,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page, too.")] = None,
+) -> None:
+    """Show what changed from run A to run B: how they were made, then every figure."""
+    check_writable(html, "--html")
+    found = [_read(path) for path in (a, b)]
+    labels = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
+    comparison = compared(found[0], found[1], labels)
+    Console(highlight=False).print(comparison_text(comparison))
+    if html is not None:
+        write_atomically(html, comparison_page(comparison))
+
+
+def _read(path: Path) -> results.Results:
+    try:
+        return results.read(path)
+    except OSError as error:
+        raise failure(f"{path} cannot be read: {error.strerror or error}", status=2) from None
+    except ValueError as error:
+        raise failure(str(error), status=2) from None

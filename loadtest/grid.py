@@ -1,0 +1,148 @@
+"""Samples of several processes on one grid of time: each of its points has all that all of them counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from loadtest.histogram import Histogram
+from loadtest.messages import GroupSample, Sample
+
+__all__ = ["COUNTS", "HISTOGRAMS", "LEVELS", "Grid", "GroupPoint", "Point"]
+
+LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind", "deaf")
+COUNTS: Final = (
+    *("requests", "connections", "opened", "left", "replaced", "events", "heartbeats", "deliveries", "catch_ups"),
+    *("replays", "duplicates", "out_of_order", "skipped", "invalid", "bytes"),
+    *("fetches", "fetches_failed", "fetches_older"),
+)
+HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch")
+
+
+@dataclass(slots=True)
+class GroupPoint:
+    """One group at one moment, all processes together; names are those of `GroupSample`."""
+
+    levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    histograms: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in HISTOGRAMS})
+    readmission: dict[int, Histogram] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def count(self, sample: GroupSample) -> None:
+        """Add what a process counted."""
+        for name in COUNTS:
+            self.counts[name] += getattr(sample, name)
+        for name in HISTOGRAMS:
+            if pairs := getattr(sample, name):
+                self.histograms[name].add(Histogram(pairs))
+        for mark, pairs in sample.readmission.items():
+            self.readmission.setdefault(mark, Histogram()).add(Histogram(pairs))
+        for kind, number in sample.lost.items():
+            self.lost[kind] = self.lost.get(kind, 0) + number
+        for words, number in sample.errors.items():
+            self.errors[words] = self.errors.get(words, 0) + number
+
+    def add(self, other: GroupPoint) -> None:
+        """Add another group's of the same moment: its levels, too."""
+        for name in LEVELS:
+            self.levels[name] += other.levels[name]
+        self.follow(other)
+
+    def follow(self, later: GroupPoint) -> None:
+        """Add what was counted at a later moment; levels stay."""
+        for name in COUNTS:
+            self.counts[name] += later.counts[name]
+        for name in HISTOGRAMS:
+            if later.histograms[name].counts:
+                self.histograms[name].add(later.histograms[name])
+        for mark, times in later.readmission.items():
+            self.readmission.setdefault(mark, Histogram()).add(times)
+        for kind, number in later.lost.items():
+            self.lost[kind] = self.lost.get(kind, 0) + number
+        for words, number in later.errors.items():
+            self.errors[words] = self.errors.get(words, 0) + number
+
+
+@dataclass(slots=True)
+class Point:
+    """All groups at one moment of the grid, and what the generators said of themselves."""
+
+    at: float
+    groups: list[GroupPoint]
+    cpu: float = 0.0
+    rss: int = 0
+    busy: float = 0.0
+    """The share of the busiest."""
+    late: float = 0.0
+    loop: float = 0.0
+    most_streams: int = 0
+    """What the process with the most streams holds."""
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def whole(self) -> GroupPoint:
+        """Return all groups together."""
+        total = GroupPoint()
+        for group in self.groups:
+            total.add(group)
+        return total
+
+
+class Grid:
+    """Puts samples on a grid of `step` seconds.
+
+    A point is done when every process has said something as late; what comes later still is counted with the next.
+    """
+
+    def __init__(self, groups: int, processes: Iterable[int], step: float) -> None:
+        self._groups = groups
+        self._step = step
+        self._reached = dict.fromkeys(processes, 0)
+        self._levels: dict[int, Sample] = {}
+        self._open: dict[int, list[Sample]] = {}
+        self._done = 0
+
+    def take(self, sample: Sample) -> Iterator[Point]:
+        """Take a sample; yield the points that it completes, in order."""
+        number = max(round(sample.at / self._step), self._done + 1)
+        self._open.setdefault(number, []).append(sample)
+        self._reached[sample.process] = max(self._reached[sample.process], number)
+        yield from self._points(min(self._reached.values()))
+
+    def gone(self, process: int) -> Iterator[Point]:
+        """Take that a process says nothing more, and holds nothing; yield the points that waited for it."""
+        self._reached.pop(process, None)
+        self._levels.pop(process, None)
+        yield from self._points(min(self._reached.values(), default=max(self._open, default=0)))
+
+    def rest(self) -> Iterator[Point]:
+        """Yield the points that are still open, at the end."""
+        yield from self._points(max(self._open, default=0))
+
+    def _points(self, until: int) -> Iterator[Point]:
+        while self._done < until:
+            self._done += 1
+            yield self._point(self._done, self._open.pop(self._done, []))
+
+    def _point(self, number: int, samples: list[Sample]) -> Point:
+        point = Point(at=number * self._step, groups=[GroupPoint() for _ in range(self._groups)])
+        for sample in samples:
+            self._levels[sample.process] = sample
+            point.busy = max(point.busy, sample.busy)
+            point.late = max(point.late, sample.late)
+            point.loop = max(point.loop, sample.loop)
+            for words, times in sample.generator_errors.items():
+                point.errors[words] = point.errors.get(words, 0) + times
+            for index, group in enumerate(sample.groups):
+                point.groups[index].count(group)
+        for sample in self._levels.values():
+            point.cpu += sample.cpu
+            point.rss += sample.rss
+            point.most_streams = max(point.most_streams, sum(group.open for group in sample.groups))
+            for index, group in enumerate(sample.groups):
+                levels = point.groups[index].levels
+                for name in LEVELS:
+                    levels[name] += getattr(group, name)
+        return point

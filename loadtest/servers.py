@@ -1,0 +1,124 @@
+"""What the servers of the run used and said, seen from outside while it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest import results
+from loadtest.curves import Outside
+from loadtest.sampling import Sampler
+from loadtest.stack import Figures, Stack
+
+__all__ = ["Servers"]
+
+LOOK_EVERY: Final = 0.25
+ASK_EVERY: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Program:
+    cpu_begin: float
+    rss_begin: int
+    cpu: float = 0.0
+    rss: int = 0
+    rss_peak: int = 0
+    cores: float = 0.0
+
+
+class Servers:
+    """Watches a stack: CPU and memory of its programs, and the figures that they tell."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._sampler = Sampler(stack.pids)
+        self._programs: dict[str, _Program] = {}
+        self._looked = 0.0
+        self._first = Figures()
+        self._last: dict[str, int] = {}
+        self._streams_peak: int | None = None
+        self._clients_peak: int | None = None
+        self._streams: int | None = None
+
+    async def begin(self) -> None:
+        """Take what there is before the run."""
+        self.look()
+        self._first = await self._stack.figures()
+
+    def look(self) -> None:
+        """See what the programs use now."""
+        now = time.monotonic()
+        lasted, self._looked = now - self._looked, now
+        for name, usage in self._sampler.sample().items():
+            program = self._programs.get(name)
+            if program is None:
+                program = self._programs[name] = _Program(usage.cpu, usage.rss, cpu=usage.cpu)
+            program.cores = max(0.0, usage.cpu - program.cpu) / lasted
+            program.cpu, program.rss = usage.cpu, usage.rss
+            program.rss_peak = max(program.rss_peak, usage.rss)
+
+    async def watch(self) -> None:
+        """Look and ask for ever; what is asked never holds up the looking."""
+
+        async def asking() -> None:
+            while True:
+                await self.ask()
+                await asyncio.sleep(ASK_EVERY)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asking())
+            while True:
+                await asyncio.sleep(LOOK_EVERY)
+                self.look()
+
+    async def ask(self) -> None:
+        """Hear what the servers say."""
+        figures = await self._stack.figures()
+        for name, value in (("origin", figures.origin_requests), ("edge", figures.edge_requests)):
+            if value is not None:
+                self._last[name] = value
+        self._streams = figures.origin_streams
+        self._streams_peak = _more(self._streams_peak, figures.origin_streams)
+        self._clients_peak = _more(self._clients_peak, figures.edge_clients)
+
+    def outside(self, published: int) -> Outside:
+        """Return what is known of this moment."""
+        return Outside(
+            published=published,
+            cpu={name: program.cores for name, program in self._programs.items()},
+            rss={name: program.rss for name, program in self._programs.items()},
+            origin_streams=self._streams,
+        )
+
+    def requests(self, sent: int) -> results.Requests:
+        """Return the requests for streams on each side; `sent` is what clients asked."""
+        return results.Requests(
+            sent=sent,
+            origin=self._since("origin", self._first.origin_requests),
+            edge=self._since("edge", self._first.edge_requests),
+            origin_streams_peak=self._streams_peak,
+            edge_clients_peak=self._clients_peak,
+        )
+
+    def _since(self, name: str, first: int | None) -> int | None:
+        last = self._last.get(name)
+        return None if first is None or last is None else last - first
+
+    def processes(self) -> list[results.Process]:
+        """Return what each program used over the run."""
+        return [
+            results.Process(
+                name=name,
+                cpu_s=round(program.cpu - program.cpu_begin, 3),
+                rss_peak=program.rss_peak,
+                rss_begin=program.rss_begin,
+                rss_end=program.rss,
+            )
+            for name, program in self._programs.items()
+        ]
+
+
+def _more(peak: int | None, now: int | None) -> int | None:
+    return peak if now is None else now if peak is None else max(peak, now)
