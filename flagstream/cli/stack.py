@@ -53,7 +53,7 @@ class Ports:
 class Stack:
     """Starts the programs in order, keeps them running, stops them in the opposite order.
 
-    An edge is reported on if `edge_report`.
+    An edge is reported on if `edge_report`. With `cuts` a stop ends streams at once, as it does with an edge.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Stack:
         surroundings: Surroundings | None = None,
         *,
         edge_report: bool = True,
+        cuts: bool = False,
     ) -> None:
         around = surroundings or Surroundings()
         self._folder = folder
@@ -88,7 +89,7 @@ class Stack:
         self.nats = around.child("nats-server", self._nats_command(), self._environ)
         self.redis = None if ports.redis is None else around.child("redis", self._redis_command(), self._environ)
         self.publisher = around.child("publisher", _program("manage"), self._publisher_env())
-        stops = (signal.SIGTERM,) if self.edge is None else AT_ONCE
+        stops = AT_ONCE if cuts or self.edge is not None else (signal.SIGTERM,)
         self.stream_server = around.child(
             "stream_server", _program("serve"), self._stream_server_env(workers), stops=stops
         )

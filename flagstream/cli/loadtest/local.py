@@ -99,6 +99,7 @@ class LocalStack:
                 orphaned=signal.SIGKILL,
             ),
             edge_report=False,
+            cuts=True,
         )
         exits.push_async_callback(_ended, self._stack)
         try:
