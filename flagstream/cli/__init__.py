@@ -10,6 +10,7 @@ from flagstream import __version__
 from flagstream.cli.edge import edge
 from flagstream.cli.loadtest import loadtest
 from flagstream.cli.manage import manage
+from flagstream.cli.plan import plan
 from flagstream.cli.reset import reset
 from flagstream.cli.serve import serve
 from flagstream.cli.toggle import toggle
@@ -35,6 +36,7 @@ app.command()(toggle)
 app.command()(reset)
 app.add_typer(edge)
 app.add_typer(loadtest)
+app.command()(plan)
 
 
 def _print_version(wanted: bool) -> None:

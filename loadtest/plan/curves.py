@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -25,7 +26,8 @@ LONGEST: Final = 1200.0
 class Curves:
     """One of each for a run; levels are noted ahead, and taken back where a failure makes them untrue."""
 
-    def __init__(self, plan: Plan, models: int) -> None:
+    def __init__(self, plan: Plan, models: int, waits: Callable[[NDArray[np.int32]], NDArray[np.bool_]]) -> None:
+        self._waits = waits
         seconds, width = plan.run.seconds, plan.run.bin
         self.seconds, self.width = seconds, width
         self.began = Level(seconds, width)
@@ -39,7 +41,8 @@ class Curves:
         self.loops = Spread(seconds, width)
         """Requests of those who come back at once, as often as they can."""
         self.opens = Rate(seconds, width)
-        self.opens_by_model = [Rate(seconds, width) for _ in range(models)]
+        self.opens_by_model = np.zeros(models, dtype=np.int64)
+        """Over the whole run."""
         self.losses = Rate(seconds, width)
         self._starts = np.array(sorted(failure.at for failure in plan.failures))
         shape = (len(plan.failures), int(LONGEST / TICK) + 1)
@@ -50,25 +53,32 @@ class Curves:
         self.cut = np.zeros(len(plan.failures), dtype=np.int64)
 
     def opened(
-        self, fleet: Fleet, who: Indices, at: Floats, ends: Floats, stream: NDArray[np.int32], waiting: NDArray[np.bool_]
+        self,
+        fleet: Fleet,
+        who: Indices,
+        at: Floats,
+        ends: Floats,
+        stream: NDArray[np.int32],
+        waiting: NDArray[np.bool_],
     ) -> None:
         """Note streams, before the fleet does."""
         self.opens.add(at)
-        for number, rate in enumerate(self.opens_by_model):
-            rate.add(at[fleet.model[who] == number])
+        self.opens_by_model += np.bincount(fleet.model[who], minlength=len(self.opens_by_model))
         running = fleet.state[who] == RUNNING
         had = running & (fleet.ends[who] > fleet.asked[who])
         held = had & (fleet.ends[who] >= at)
         # The one that is left for this one ends now.
         left = who[held]
-        self._take_back(fleet, left, at[held])
+        if len(left):
+            self._take_back(fleet, left, at[held])
         direct = stream < 0
-        self.direct.enter(at[direct])
-        self.direct.leave(ends[direct])
-        self.through_edge.enter(at[~direct])
-        self.through_edge.leave(ends[~direct])
-        self.in_waiting_room.enter(at[waiting])
-        self.in_waiting_room.leave(ends[waiting])
+        for level, part in ((self.direct, direct), (self.through_edge, ~direct), (self.in_waiting_room, waiting)):
+            if part.all():
+                level.enter(at)
+                level.leave(ends)
+            elif part.any():
+                level.enter(at[part])
+                level.leave(ends[part])
         asks = who[~held]
         self.connecting.enter(np.where(had, fleet.ends[who], fleet.asked[who])[~held])
         self.connecting.leave(at[~held])
@@ -78,18 +88,21 @@ class Curves:
 
     def _take_back(self, fleet: Fleet, who: Indices, at: Floats) -> None:
         """End the streams of clients at `at` instead of at their end."""
-        ends, direct = fleet.ends[who], fleet.stream[who] < 0
-        for level, part in ((self.direct, direct), (self.through_edge, ~direct)):
+        ends, stream = fleet.ends[who], fleet.stream[who]
+        direct = stream < 0
+        for level, part in (
+            (self.direct, direct),
+            (self.through_edge, ~direct),
+            (self.in_waiting_room, self._waits(stream)),
+        ):
             level.enter(ends[part])
             level.leave(at[part])
 
-    def broken(self, fleet: Fleet, who: Indices, at: float, waiting: NDArray[np.bool_]) -> None:
+    def broken(self, fleet: Fleet, who: Indices, at: float) -> None:
         """Take back what was noted of streams that live at `at`, or were to open after it."""
         flying = fleet.opened[who] > at
         moments = np.where(flying, fleet.opened[who], at)
         self._take_back(fleet, who, moments)
-        self.in_waiting_room.enter(fleet.ends[who[waiting]])
-        self.in_waiting_room.leave(moments[waiting])
         self.connecting.enter(fleet.opened[who[flying]])
         self.connecting.leave(np.full(int(flying.sum()), at))
         self.opens.add(fleet.opened[who[flying]], -1.0)

@@ -57,6 +57,7 @@ class Edges:
         )
         self.back = -np.inf
         """Until when the origin refuses."""
+        self._waiting_since_ever = False
         width = plan.run.bin
         self.origin_requests = Rate(plan.run.seconds, width)
         self.origin_opens = Rate(plan.run.seconds, width)
@@ -76,11 +77,18 @@ class Edges:
     def joinable(self, stream: Ints) -> Floats:
         """Return for how many seconds of its life each stream may be joined."""
         window = np.full(len(stream), float(self._plan.streams.join_window))
-        waiting = self.log.waiting[stream]
+        waiting = self.waits(stream)
         if waiting.any():
             lives = self.log.end[stream[waiting]] - self.log.begin[stream[waiting]]
             window[waiting] = np.maximum(np.floor(lives) - 1 - self._plan.tiers, 0)
         return window
+
+    def waits(self, stream: Ints) -> NDArray[np.bool_]:
+        """Tell which streams, as clients have them, come from a waiting room."""
+        if not self._waiting_since_ever:
+            return np.zeros(len(stream), dtype=bool)
+        waiting: NDArray[np.bool_] = (stream >= 0) & self.log.waiting[np.maximum(stream, 0)]
+        return waiting
 
     def direct(self, at: Floats) -> tuple[Ints, Floats, Floats]:
         """Return process, answer and end of streams that clients ask the origin itself for; infinite: its queue is full."""
@@ -181,6 +189,7 @@ class Edges:
         self.origin_requests.add(at[asked])
         if self._plan.edge.while_down != "waiting-room":
             return np.full(len(node), NO_STREAM, dtype=np.int32), at
+        self._waiting_since_ever = True
         life = self._chance.uniform(*WAITING_ROOM, len(node))
         window = np.maximum(np.floor(life) - 1 - self._plan.tiers, 0)
         released = self.back + SEEN_AFTER

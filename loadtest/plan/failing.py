@@ -113,10 +113,7 @@ class Failing:
         hit[at_edge] = lost[stream[at_edge]]
         hit[~at_edge] = through[-1 - stream[~at_edge]]
         who = running[hit]
-        waiting = np.zeros(len(who), dtype=bool)
-        at_edge = fleet.stream[who] >= 0
-        waiting[at_edge] = edges.log.waiting[fleet.stream[who[at_edge]]]
-        simulation.curves.broken(fleet, who, now, waiting)
+        simulation.curves.broken(fleet, who, now)
         edges.lose(lost, now)
         flying = fleet.opened[who] > now
         fleet.ends[who] = now

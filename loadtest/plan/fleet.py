@@ -80,12 +80,12 @@ class Fleet:
         # Exactly as many of each as its share says: a plan for ten clients has them all.
         kind = _dealt(weights, count, chance)
         number = np.array([names.index(mix.model) for mix in plan.clients.mix], dtype=np.uint8)
-        via_edge = np.array(
-            [plan.edge.on and mix.via != "origin" for mix in plan.clients.mix], dtype=bool
-        )
+        via_edge = np.array([plan.edge.on and mix.via != "origin" for mix in plan.clients.mix], dtype=bool)
         region = _dealt(np.array([region.share for region in plan.regions]), count, chance).astype(np.uint8)
         pops = np.array([region.pops for region in plan.regions])
-        home = (np.concatenate([[0], np.cumsum(pops)[:-1]])[region] + (chance.random(count) * pops[region])).astype(np.int16)
+        home = (np.concatenate([[0], np.cumsum(pops)[:-1]])[region] + (chance.random(count) * pops[region])).astype(
+            np.int16
+        )
         home[~via_edge[kind]] = DIRECT
         over = plan.clients.open_over
         return cls(

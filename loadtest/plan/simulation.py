@@ -47,7 +47,7 @@ class Simulation:
         self.chance = np.random.default_rng(plan.run.seed)
         self.fleet = Fleet.of(plan, self.chance)
         self.edges = Edges(plan, processes, self.chance)
-        self.curves = Curves(plan, len(self.fleet.models))
+        self.curves = Curves(plan, len(self.fleet.models), self.edges.waits)
         self.waits = Waits(self.fleet.models)
         self.failing = Failing(self)
         self.curves.began.enter(self.fleet.due)
@@ -189,12 +189,8 @@ class Simulation:
         late = at - fleet.asked[who] > self._timeout[fleet.model[who]]
         if late.any():
             self.refused(who[late], fleet.asked[who[late]] + self._timeout[fleet.model[who[late]]])
-            who, at, ends, stream, left, joined = (
-                column[~late] for column in (who, at, ends, stream, left, joined)
-            )
-        waiting = np.zeros(len(who), dtype=bool)
-        through = stream >= 0
-        waiting[through] = self.edges.log.waiting[stream[through]]
+            who, at, ends, stream, left, joined = (column[~late] for column in (who, at, ends, stream, left, joined))
+        waiting = self.edges.waits(stream)
         self.curves.opened(fleet, who, at, ends, stream, waiting)
         model = fleet.model[who]
         held = (fleet.state[who] == RUNNING) & (fleet.ends[who] >= at)
@@ -265,7 +261,7 @@ class Simulation:
         holding = (fleet.state[who] == RUNNING) & (fleet.ends[who] > at)
         if loss is not Loss.CLEAN:
             model, lived = fleet.model[who], np.maximum(fleet.ends[who] - fleet.opened[who], 0.0)
-            proven = (loss == Loss.CUT) & (lived >= self._proven[model])
+            proven = (loss == Loss.CUT) & (self._proven[model] >= 0) & (lived >= self._proven[model])
             fleet.failures[who] = np.where(proven, 1, np.minimum(fleet.failures[who], 200) + 1)
         wait = self.waits.seconds(fleet.model[who], loss, fleet.failures[who], retry, self.chance)
         again = at + np.maximum(wait, SOONEST)

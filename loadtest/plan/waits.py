@@ -27,6 +27,7 @@ class Waits:
         self._fixed, self._random, self._fixed_factor, self._random_factor, self._cap = (
             np.zeros(shape, dtype=np.float64) for _ in range(5)
         )
+        self._longest_retry = np.array([model.longest_retry for model in models])
         self._obeys = np.zeros(shape, dtype=bool)
         self.never = np.zeros(shape, dtype=bool)
         for number, model in enumerate(models):
@@ -43,13 +44,20 @@ class Waits:
                 self._obeys[number, loss] = wait.obeys_retry
 
     def seconds(
-        self, model: NDArray[np.uint8], loss: int, failures: NDArray[np.uint8], retry: Floats, chance: np.random.Generator
+        self,
+        model: NDArray[np.uint8],
+        loss: int,
+        failures: NDArray[np.uint8],
+        retry: Floats,
+        chance: np.random.Generator,
     ) -> Floats:
         """Return the seconds that each client waits; infinite where its model never comes back."""
         grown = np.clip(failures.astype(np.int16) - 1, 0, MOST_GROWN)
         cap = self._cap[model, loss]
         fixed = np.minimum(cap, self._fixed[model, loss] * self._fixed_factor[model, loss] ** grown)
-        fixed = np.where(self._obeys[model, loss], np.maximum(retry, fixed), fixed)
+        fixed = np.where(
+            self._obeys[model, loss], np.maximum(np.minimum(retry, self._longest_retry[model]), fixed), fixed
+        )
         most = np.minimum(cap, self._random[model, loss] * self._random_factor[model, loss] ** grown)
         waited: Floats = fixed + most * chance.random(len(model))
         waited[self.never[model, loss]] = np.inf

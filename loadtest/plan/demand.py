@@ -1,0 +1,122 @@
+"""What clients ask of either way in the steady state, for each client: by formula, and for fleets of any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.models import MODELS, Fetching, Model, Wait
+from loadtest.plan import wire
+from loadtest.plan.edges import JITTER
+from loadtest.plan.fleet import shares_of_environments
+from loadtest.plan.settings import Plan
+from loadtest.replacing import replacing_window
+
+__all__ = ["Rates", "direct_rates", "fetching_share", "occupied", "shares_of_models"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """For each client and second."""
+
+    opens: float
+    events: float
+    heartbeats: float
+    documents: float
+
+    @property
+    def body_bytes(self) -> float:
+        """Bytes of streams, heads and chunks included, without packets' headers."""
+        return (
+            self.opens * wire.STREAM
+            + self.events * wire.chunked(wire.EVENT)
+            + self.heartbeats * wire.chunked(wire.HEARTBEAT)
+        )
+
+    def packets(self, document_bytes: int) -> float:
+        """Return packets that a server sends: four to open a stream (SYN, ACK, head, end), one for each thing told."""
+        return 4 * self.opens + self.events + self.heartbeats + self.documents * (2 + document_bytes / 1448)
+
+
+def shares_of_models(plan: Plan) -> dict[str, float]:
+    """Return the share of all clients that each model has."""
+    whole = sum(mix.share for mix in plan.clients.mix)
+    shares: dict[str, float] = {}
+    for mix in plan.clients.mix:
+        shares[mix.model] = shares.get(mix.model, 0.0) + mix.share / whole
+    return shares
+
+
+def fetching_share(plan: Plan, *, versioned: bool | None = None) -> float:
+    """Return the share of clients that fetch flags when told of a change; `versioned`: only those that ask so, or not."""
+    if not plan.changes.fetch:
+        return 0.0
+    whole = sum(mix.share for mix in plan.clients.mix)
+    return sum(
+        mix.share / whole
+        for mix in plan.clients.mix
+        if mix.fetches
+        and MODELS[mix.model].fetching is not Fetching.NEVER
+        and (versioned is None or MODELS[mix.model].fetches_version is versioned)
+    )
+
+
+def mean_wait(wait: Wait, retry: float) -> float:
+    """Return the seconds that a model waits for on average after a clean end."""
+    fixed = max(wait.fixed, retry) if wait.obeys_retry else wait.fixed
+    return min(wait.cap, fixed) + min(wait.cap, wait.random) / 2
+
+
+def cycle(model: Model, plan: Plan) -> float:
+    """Return the seconds from one opening of a client that goes directly to its next, on average."""
+    streams = plan.streams
+    life = streams.lifetime * (1.0 if plan.edge.on else 1 - JITTER / 2)
+    if model.replaces:
+        window = replacing_window(life, min(streams.join_window, max(life - 2, 0)))
+        if window is not None:
+            return sum(window) / 2
+    # Half to one and a half of `retry` without an edge: the same on average.
+    return life + mean_wait(model.clean, streams.retry)
+
+
+def direct_rates(plan: Plan) -> Rates:
+    """Return what a client asks of an origin that it goes to directly."""
+    opens = sum(share / cycle(MODELS[name], plan) for name, share in shares_of_models(plan).items())
+    return rates(plan, opens, {name: 1 / cycle(MODELS[name], plan) for name in shares_of_models(plan)})
+
+
+def rates(plan: Plan, opens: float, opens_of: dict[str, float]) -> Rates:
+    """Return the rates of a client that opens so many streams a second on average, and of each model so many."""
+    events = plan.changes.per_environment_per_hour / 3600
+    documents = events * fetching_share(plan)
+    whole = sum(mix.share for mix in plan.clients.mix)
+    for mix in plan.clients.mix:
+        # Told the newest version at each opening, it fetches it again.
+        if plan.changes.fetch and mix.fetches and MODELS[mix.model].fetching is Fetching.EVERY:
+            documents += mix.share / whole * opens_of[mix.model]
+    return Rates(opens=opens, events=events, heartbeats=1 / plan.streams.heartbeat, documents=documents)
+
+
+def occupied(plan: Plan, clients: int) -> float:
+    """Return how many caches that ask the origin have clients of how many environments: each may hold a stream there."""
+    shares = shares_of_environments(plan)
+    if not plan.edge.on:
+        return 0.0
+    regions = np.array([region.share for region in plan.regions])
+    regions = regions / regions.sum()
+    match plan.edge.shield:
+        case "one":
+            places = np.ones(1)
+        case "region":
+            places = regions
+        case "none":
+            pops = np.array([region.pops for region in plan.regions])
+            places = np.repeat(regions / pops, pops)
+    found = 0.0
+    for place in places:
+        found += float((-np.expm1(clients * np.log1p(-np.minimum(place * shares, 1 - 1e-12)))).sum())
+    return found

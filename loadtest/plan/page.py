@@ -1,0 +1,139 @@
+"""The page of a plan: one HTML document that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from markupsafe import Markup
+
+from loadtest.plan.against import Comparison
+from loadtest.plan.outcome import Outcome
+from loadtest.plan.words import money, tables
+from loadtest.report.document import document
+from loadtest.report.figures import count, s
+from loadtest.report.plots import Line, Mark, Plot
+from loadtest.report.templating import templates
+
+__all__ = ["page"]
+
+FOLDER: Final = Path(__file__).parent / "templates"
+
+
+def page(outcome: Outcome, comparison: Comparison | None = None) -> bytes:
+    """Return the HTML of an outcome, with what was measured beside what was predicted where it is known."""
+    compared = _compared(comparison) if comparison else []
+    plots = [*compared, *_over_time(outcome), *_costs(outcome)]
+    body = (
+        templates(FOLDER)
+        .get_template("plan.html")
+        .render(
+            outcome=outcome,
+            tables=[*([comparison.rows()] if comparison else []), *tables(outcome)],
+            compared=compared,
+            over_time=_over_time(outcome),
+            costs=_costs(outcome),
+            tiles=_tiles(outcome),
+            provenance=[(name.replace("_", " "), str(value)) for name, value in outcome.provenance.items()],
+        )
+    )
+    return document(outcome.title, Markup(body), plots)  # noqa: S704 - a template's, which escapes
+
+
+def _tiles(outcome: Outcome) -> list[tuple[str, str, str]]:
+    worst = max((failure.back.p99_s or 0.0 for failure in outcome.failures), default=0.0)
+    return [
+        ("Clients", count(outcome.clients), f"{count(outcome.steady.open)} with a stream, on average"),
+        (
+            "Streams at the origin",
+            count(outcome.steady.origin_streams_p50),
+            f"most {count(outcome.steady.origin_streams_peak)}",
+        ),
+        ("Back, p99", s(worst) if outcome.failures else "–", "after the worst failure"),
+        *((costs.way, money(costs.total), "a month") for costs in outcome.costs),
+    ]
+
+
+def _marks(outcome: Outcome) -> list[Mark]:
+    ends = [*(failure.at_s for failure in outcome.failures[1:]), outcome.series.at_s[-1]]
+    return [
+        Mark(at=failure.at_s, name=failure.what, number=number, until=end)
+        for number, (failure, end) in enumerate(zip(outcome.failures, ends, strict=True), 1)
+    ]
+
+
+def _over_time(outcome: Outcome) -> list[Plot]:
+    series, marks = outcome.series, _marks(outcome)
+    served = [all_ - held for all_, held in zip(series.open, series.in_waiting_room, strict=True)]
+    return [
+        Plot(
+            id="opens",
+            title="Requests and opens a second",
+            x=series.at_s,
+            unit="per_s",
+            lines=[
+                Line("requests of clients", series.requests_per_s),
+                Line("opened", series.opens_per_s),
+                Line("opened at the origin", series.origin_opens_per_s),
+            ],
+            sync="time",
+            marks=marks,
+            wide=True,
+        ),
+        Plot(
+            id="clients",
+            title="Where clients are",
+            x=series.at_s,
+            lines=[
+                Line("with a stream of the origin's", served),
+                Line("in the waiting room", series.in_waiting_room),
+                Line("connecting", series.connecting),
+                Line("waiting", series.waiting),
+                Line("gave up", series.gave_up),
+            ],
+            sync="time",
+            marks=marks,
+        ),
+        Plot(
+            id="origin",
+            title="Streams at the origin",
+            x=series.at_s,
+            lines=[Line("streams", series.origin_streams)],
+            sync="time",
+            marks=marks,
+        ),
+    ]
+
+
+def _costs(outcome: Outcome) -> list[Plot]:
+    points = outcome.curve
+    through = any(point.through is not None for point in points)
+    name = outcome.costs[-1].way
+    x = [float(point.clients) for point in points]
+    monthly = [Line("direct", [point.direct for point in points])]
+    hourly = [Line("direct", [point.direct_per_million_client_hours for point in points])]
+    if through:
+        monthly.append(Line(name, [point.through for point in points]))
+        hourly.append(Line(name, [point.through_per_million_client_hours for point in points]))
+    shared = {"x": x, "x_unit": "count", "x_label": "clients", "x_log": True, "unit": "usd", "log": True}
+    return [
+        Plot(id="monthly", title="Dollars a month", lines=monthly, **shared),  # type: ignore[arg-type]
+        Plot(id="hourly", title="Dollars for a million client-hours", lines=hourly, **shared),  # type: ignore[arg-type]
+    ]
+
+
+def _compared(comparison: Comparison) -> list[Plot]:
+    plots = []
+    for curve in comparison.curves:
+        plots.append(
+            Plot(
+                id=f"against-{curve.name}",
+                title=curve.title,
+                x=comparison.at_s,
+                unit=curve.unit,
+                lines=[Line("predicted", curve.predicted, dashed=True), Line("measured", curve.measured)],
+                sync="against",
+                marks=[Mark(at=at, name=what, number=number) for number, (at, what) in enumerate(comparison.faults, 1)],
+            )
+        )
+    return plots
