@@ -36,7 +36,8 @@ def wait_until(condition: Interest, what: str, seconds: float = 20.0) -> None:
 class Process:
     """One program with all that it starts; its standard input is a pipe that ends with the benchmark.
 
-    `talks` makes its standard output a pipe, too; else that goes to `log`, where its standard error goes.
+    `passed` are descriptors that it inherits. `talks` makes its standard output a pipe, too; else that goes to `log`,
+    where its standard error goes.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Process:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         talks: bool = False,
+        passed: Sequence[int] = (),
     ) -> None:
         self.log = log
         self.name = Path(command[0]).name
@@ -62,6 +64,7 @@ class Process:
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=passed,
             )
 
     @property
