@@ -22,7 +22,7 @@ from loadtest.scenario.faults import meant
 
 __all__ = ["PROGRAMS", "figure", "figure_fault"]
 
-PROGRAMS: Final = ("stream_server", "publisher", "nats", "edge", "waiting_room", "redis")
+PROGRAMS: Final = ("stream_server", "publisher", "nats", "varnish", "waiting_room", "redis")
 """Names of programs of a local stack, under ``server`` and the curves of CPU and RSS."""
 
 DRIFT: Final = "drift"
@@ -104,7 +104,8 @@ def _drift_fault(curve: str) -> str:
     known = [each for each in curves if each != "at_s"]
     name, _, program = curve.partition(".")
     if name not in known:
-        return f"is no figure: {name or 'what is below it'} is not among the curves {', '.join(known)}{meant(name, known)}"
+        what = name or "what is below it"
+        return f"is no figure: {what} is not among the curves {', '.join(known)}{meant(name, known)}"
     is_table = get_origin(curves[name]) is dict
     if is_table and not program:
         return f"is no figure: say of which, as {DRIFT}.{name}.{PROGRAMS[0]}"

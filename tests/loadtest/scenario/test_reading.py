@@ -1,5 +1,7 @@
 """Scenario files: every fault at once, each with its line; the short form; what is given beside the file."""
 
+# ruff: noqa: E501 - a text and its fault stand side by side
+
 from __future__ import annotations
 
 import math
@@ -235,7 +237,9 @@ def test_a_fault_of_both_forms_is_told_once(write: Write) -> None:
 
 def test_a_threshold_that_only_the_short_form_leaves_out_is_a_fault(write: Write) -> None:
     text = WHOLE + "[short.thresholds]\nlots = false\n"
-    assert faults(write(text)) == ['6: in the short form, thresholds.lots = false must be a condition in quotes, as "== 0"']
+    assert faults(write(text)) == [
+        '6: in the short form, thresholds.lots = false must be a condition in quotes, as "== 0"'
+    ]
 
 
 def test_overrides_win_over_the_file_and_over_its_short_form(write: Write) -> None:
@@ -251,8 +255,7 @@ def test_overrides_win_over_the_file_and_over_its_short_form(write: Write) -> No
 def test_faults_that_overrides_bring_are_told_with_the_line_of_what_they_clash_with(write: Write) -> None:
     path = write(WHOLE + '[[timeline]]\nat = 30\ndo = "deploy"\n')
     assert faults(path, **{"clients.cont": 7, "seconds": 20}) == [
-        " with what was given beside the file, clients.cont is not a key of [clients]; there are count, open_over, mix; "
-        "did you mean count?",
+        " with what was given beside the file, clients.cont is not a key of [clients]; there are count, open_over, mix; did you mean count?",
         "6: with what was given beside the file, timeline.at = 30 must be before the end of the run, seconds = 20",
     ]
 

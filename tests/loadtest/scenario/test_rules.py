@@ -1,5 +1,7 @@
 """Rules between keys, each at the line of the key that breaks it."""
 
+# ruff: noqa: E501 - a text and its fault stand side by side
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -41,7 +41,9 @@ def test_a_condition_is_a_comparison_and_a_number_or_a_figure(text: str, expecte
     assert condition(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "500", "= 5", "=< 5", "<= 500 ms", "<=", "< 5 5", "< * 5", "< 5 *", "< 5 * 5", "<= 5%", "~ 3"])
+@pytest.mark.parametrize(
+    "text", ["", "500", "= 5", "=< 5", "<= 500 ms", "<=", "< 5 5", "< * 5", "< 5 *", "< 5 * 5", "<= 5%", "~ 3"]
+)
 def test_what_is_no_condition_is_refused_with_what_one_looks_like(text: str) -> None:
     with pytest.raises(ValueError, match='write a comparison and a number, as "<= 500"'):
         condition(text)

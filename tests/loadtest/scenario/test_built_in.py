@@ -1,0 +1,108 @@
+"""The scenarios that come with the package."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+
+import pytest
+
+from flagstream.settings import load
+from loadtest.scenario.reading import names, read
+from loadtest.scenario.schema import Scenario
+from loadtest.scenario.thresholds import condition
+from stream_server.settings import StreamServerSettings
+
+FORMS = [(name, short) for name in names() for short in (False, True)]
+IDS = [f"{name}-{'short' if short else 'whole'}" for name, short in FORMS]
+
+
+def text(name: str) -> str:
+    return files("loadtest").joinpath("scenarios", f"{name}.toml").read_text(encoding="utf-8")
+
+
+def most(scenario: Scenario) -> int:
+    """Return the clients that there are at most."""
+    return round(
+        scenario.clients.count * max([1.0, *(each.times for each in scenario.timeline if each.do == "clients")])
+    )
+
+
+@pytest.mark.parametrize(("name", "short"), FORMS, ids=IDS)
+def test_it_is_whole_and_nothing_may_be_lost(name: str, short: bool) -> None:
+    scenario = read(name, short=short)
+    assert len(scenario.about) > 100
+    lost = {path for path, text in scenario.thresholds.items() if path.split(".")[-1] == "lost" and text == "== 0"}
+    assert lost & {"lost", "groups.quick.lost"}
+    assert {"out_of_order", "publishing.failed"} <= set(scenario.thresholds)
+    assert any(path.endswith("delivery.p99_ms") for path in scenario.thresholds)
+
+
+@pytest.mark.parametrize(("name", "short"), FORMS, ids=IDS)
+def test_its_settings_are_some_that_the_stream_server_takes(name: str, short: bool) -> None:
+    local = read(name, short=short).local
+    given: Mapping[str, object] = {"workers": local.workers, "edge": local.edge != "none", **local.settings}
+    load(StreamServerSettings, overrides=given, environ={})
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_short_form_takes_ten_seconds_and_few_streams(name: str) -> None:
+    whole, short = read(name), read(name, short=True)
+    assert short.seconds == 10
+    assert most(short) <= 1_500
+    assert most(short) < most(whole)
+    assert {mix.via for mix in short.clients.mix} == {mix.via for mix in whole.clients.mix}
+    assert [entry.do for entry in short.timeline] == [entry.do for entry in whole.timeline]
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_short_form_judges_counts_as_strictly_and_times_more_generously(name: str) -> None:
+    whole, short = read(name).thresholds, read(name, short=True).thresholds
+    for path, text_ in short.items():
+        if condition(whole[path]).sign == "==" and condition(whole[path]).number == 0:
+            assert text_ == whole[path]
+        elif path.endswith(("_ms", "_s")) and not condition(whole[path]).times:
+            assert condition(text_).number >= condition(whole[path]).number
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_table_teaches_and_says_nothing_that_is_the_default(name: str) -> None:
+    assert text(name).count("#") >= 3
+    assert text(name).startswith("# ")
+    # What the short form repeats of the whole one would look like a difference.
+    document = tomllib.loads(text(name))
+    short = document.pop("short")
+    assert not list(same(document, short))
+
+
+def same(below: Mapping[str, object], above: Mapping[str, object]) -> list[str]:
+    """Return the keys whose value is in both."""
+    found: list[str] = []
+    for key, value in above.items():
+        other = below.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += [f"{key}.{each}" for each in same(other, value)]
+        elif value == other:
+            found.append(key)
+    return found
+
+
+def test_the_ones_of_the_issue_are_there_in_the_sizes_that_it_names() -> None:
+    assert {"fanout", "storm", "deploy", "churn", "slow-readers", "edge", "burst", "soak"} == {*names()}
+    storm, burst, soak = read("storm"), read("burst"), read("soak")
+    assert storm.clients.count >= 5_000
+    assert [(each.do, each.part) for each in storm.timeline] == [
+        *(("kill", "worker"), ("kill", "worker"), ("kill", "workers"))
+    ]
+    assert [(each.times, each.over) for each in burst.timeline] == [(5, 10)]
+    assert soak.seconds == 3_600
+    assert {mix.via for mix in read("edge").clients.mix} == {"origin", "edge"}
+    assert "flagsmith-python-5" not in {mix.model for name in names() for mix in read(name).clients.mix}
+
+
+def test_lines_fit_the_width_that_the_rest_of_the_project_has() -> None:
+    assert not [
+        line for name in names() for line in text(name).splitlines() if len(line) > 120 or re.search(r"\s$", line)
+    ]
