@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -49,6 +50,8 @@ class LocalStack:
     """
 
     def __init__(self, local: Local, environments: int, folder: Path | None = None, *, clients: int = 10_000) -> None:
+        if sys.platform != "linux":
+            raise failure("--local needs Linux: processes are held by their descriptors", status=2)
         self._local = local
         self._count = environments
         self._folder = folder

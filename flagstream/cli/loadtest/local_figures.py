@@ -98,5 +98,6 @@ class LocalFigures:
             return None, None
         if life != tuple(edge.varnish.pids):
             return None, None
-        ended = found.main.get("client_req", 0) - found.main.get("s_pass", 0)
+        # One that waited for another's answer is counted again when it goes on.
+        ended = found.main.get("client_req", 0) - found.main.get("busy_sleep", 0) - found.main.get("s_pass", 0)
         return self._edge.add(ended + found.clients, life), found.clients
