@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from loadtest.curves import BROKEN
 from loadtest.grid import GroupPoint
 from loadtest.histogram import Histogram
@@ -11,21 +13,21 @@ __all__ = ["Aftermath"]
 
 
 class Aftermath:
-    """Follows the streams from an entry `at` seconds of the run on, until the next one that hurts."""
+    """Follows the streams from an entry `at` seconds of the run on, until the next one that hurts at second `until`."""
 
     def __init__(self, number: int, at: float, what: str) -> None:
         self.number = number
         self.at = at
         self.error = ""
-        self.over = False
+        self.until = math.inf
         self._what = what
         self._before: GroupPoint | None = None
         self._open = self._least = self._lost = self._gave_up = self._readmitted = 0
         self._back: float | None = None
 
     def follow(self, at: float, before: GroupPoint, now: GroupPoint) -> None:
-        """Take the whole swarm at second `at`, and at the point before it."""
-        if self.over or at <= self.at:
+        """Take the whole swarm as counted until second `at`, and as at the point before."""
+        if not self.at < at <= self.until:
             return
         if self._before is None:
             self._before = before

@@ -117,8 +117,9 @@ class Collector:
 
     def begin(self, aftermath: Aftermath, *, hurts: bool) -> None:
         """Follow an entry of the timeline from now on; what hurts ends the following of those before it."""
-        for earlier in self.aftermaths:
-            earlier.over = earlier.over or hurts
+        if hurts:
+            for earlier in self.aftermaths:
+                earlier.until = min(earlier.until, aftermath.at)
         self.aftermaths.append(aftermath)
 
     def finish(self) -> None:
@@ -135,7 +136,7 @@ class Collector:
                 joined.add(group)
             self.own.add(point, is_peak=is_peak)
             for aftermath in self.aftermaths:
-                aftermath.follow(point.at, self._before, whole)
+                aftermath.follow(point.until, self._before, whole)
             self.curves.add(point, self._outside())
             self._before = whole
             self.at = point.at

@@ -112,7 +112,7 @@ def _delivery(joined: Joined, clock_error: float) -> results.Delivery:
     found = {name: histogram.percentile(share) for name, share in shares.items()}
     return results.Delivery(
         count=histogram.count,
-        **{name: None if took is None else took * 1e3 for name, took in found.items()},
+        **{name: None if took is None else round(took * 1e3, 3) for name, took in found.items()},
         catch_ups=total.counts["catch_ups"],
         replays=total.counts["replays"],
         skipped=total.counts["skipped"],

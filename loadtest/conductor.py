@@ -197,7 +197,7 @@ class _Run:
 
     async def _publish(self, clock: RunClock, signature: int) -> None:
         scenario = self._scenario
-        if not self._stack.publisher_url or not scenario.publish.rate:
+        if not self._stack.publisher_url:
             return
         announcer = Announcer(self._stack.publisher_url, self._stack.sse_token)
         changes = planned(

@@ -129,4 +129,4 @@ class Curves:
 
 def _milliseconds(histogram: Histogram, share: float) -> float | None:
     seconds = histogram.percentile(share)
-    return None if seconds is None else seconds * 1e3
+    return None if seconds is None else round(seconds * 1e3, 3)

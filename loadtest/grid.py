@@ -72,6 +72,8 @@ class Point:
 
     at: float
     groups: list[GroupPoint]
+    until: float = 0.0
+    """The second of the run until which something of it was counted; near `at`, before or after."""
     cpu: float = 0.0
     rss: int = 0
     busy: float = 0.0
@@ -130,6 +132,7 @@ class Grid:
         point = Point(at=number * self._step, groups=[GroupPoint() for _ in range(self._groups)])
         for sample in samples:
             self._levels[sample.process] = sample
+            point.until = max(point.until, sample.at)
             point.busy = max(point.busy, sample.busy)
             point.late = max(point.late, sample.late)
             point.loop = max(point.loop, sample.loop)

@@ -64,7 +64,7 @@ def limits(own: OwnCost, announced: Announcements, cores: Cores | None) -> Itera
             f"the generator was the limit: a timer of it was {own.late * 1e3:.0f} ms late, so clients came later than "
             "their models say; give it more cores, or fewer clients"
         )
-    if announced.late > LATE_SHARE * announced.planned:
+    if announced.late > max(1.0, LATE_SHARE * announced.planned):  # one of a few says nothing
         yield (
             f"the generator was the limit: {announced.late} of {announced.planned} changes were sent more than "
             f"{LATE * 1e3:.0f} ms after their time; lower --rate, or give this machine less to do"

@@ -52,8 +52,10 @@ def planned(
     publish: Publishing, environments: int, until: float, seed: int, rises: Sequence[Surge] = ()
 ) -> Iterator[tuple[float, int]]:
     """Yield each change: its second of the run, and the index of its environment; those of one second in one go."""
+    if not publish.rate:
+        return
     chance = Random(seed)  # noqa: S311 - a load, not a secret
-    end = min(until, publish.until)
+    end = min(until, publish.until) - 1e-6  # sums of fractions end a little before a round second
     edges = sorted({moment for rise in rises for moment in (rise.begin, rise.end)})
     at = publish.start
     turn = 0
@@ -104,7 +106,7 @@ class Announcements:
             failed=self.failed,
             late=self.late,
             errors=dict(self.errors),
-            **{f"{name}_ms": None if took is None else took * 1e3 for name, took in times.items()},
+            **{f"{name}_ms": None if took is None else round(took * 1e3, 3) for name, took in times.items()},
         )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from loadtest.results import Results
+from loadtest.results import Results, Threshold
 from loadtest.scenario.thresholds import judged
 
 __all__ = ["status", "verdict"]
 
-_OF_CHANGES = ("delivery", "staleness", "publishing")
+_OF_CHANGES = {"delivery", "staleness", "publishing"}
 _STATUS = {"passed": 0, "failed": 1, "interrupted": 130}
 
 
@@ -29,18 +29,18 @@ def verdict(
     for each in found:
         if each.passed:
             continue
-        what = "there is no such figure in this run" if each.value is None else f"it is {each.value:.6g}"
-        if each.value is None and not published and _is_of_changes(each.figure):
-            what = "nothing was published, for want of --publish-url and --token"
-        reasons.append(f"{each.figure} {each.condition}: {what}")
+        reasons.append(f"{each.figure} {each.condition}: {_why(each, published=published)}")
     decided = "interrupted" if interrupted else "failed" if reasons else "passed"
     if interrupted:
         reasons.insert(0, f"interrupted after {results.seconds:.0f} s")
     return msgspec.structs.replace(results, thresholds=found, verdict=decided, reasons=reasons)
 
 
-def _is_of_changes(figure: str) -> bool:
-    return any(part in _OF_CHANGES for part in figure.split("."))
+def _why(threshold: Threshold, *, published: bool) -> str:
+    """Return why a threshold did not hold."""
+    if not published and not threshold.value and _OF_CHANGES & set(threshold.figure.split(".")):
+        return "nothing was published, for want of --publish-url and --token"
+    return "there is no such figure in this run" if threshold.value is None else f"it is {threshold.value:.6g}"
 
 
 def status(results: Results) -> int:

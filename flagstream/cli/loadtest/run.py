@@ -30,10 +30,11 @@ from loadtest.report.page import written as page
 from loadtest.report.summary import summary
 from loadtest.results import Results, written
 from loadtest.scenario.reading import ScenarioError, read
-from loadtest.scenario.schema import Scenario
+from loadtest.scenario.schema import Environments, Scenario
 from loadtest.stack import Stack, StackError
 from loadtest.targets import PreflightError, RemoteStack, Url, preflight, preflight_publishing
 from loadtest.verdict import status
+from sdk_client.keys import is_client_key
 
 __all__ = ["run"]
 
@@ -105,7 +106,6 @@ def run(
         "seconds": seconds,
         "publish.rate": rate,
         "environments.count": environments,
-        "environments.keys": key or None,
         "local.workers": workers,
         "local.edge": None if edge is None else edge.value,
         "local.redis": redis,
@@ -121,7 +121,9 @@ def run(
         host_and_port(address, "--agent")
     check_writable(json_file, "--json")
     check_writable(html_file, "--html")
-    chosen = _read(scenario, given, short=short)
+    if key and environments is not None:
+        raise failure("--environments says nothing beside --key: there are as many as keys", status=2)
+    chosen = _with_keys(_read(scenario, given, short=short), key or [])
     stack: LocalStack | RemoteStack
     if local:
         stack = LocalStack(chosen.local, _environments(chosen), clients=most_at_once(chosen))
@@ -154,6 +156,16 @@ def _read(source: str, given: dict[str, Any], *, short: bool) -> Scenario:
         return read(source, short=short, overrides=overrides)
     except ScenarioError as error:
         raise failure(*error.faults, status=2) from None
+
+
+def _with_keys(scenario: Scenario, keys: list[str]) -> Scenario:
+    """Return the scenario with these environments instead of its own, if there are any."""
+    if not keys:
+        return scenario
+    for each in keys:
+        if not is_client_key(each):
+            raise failure(f"--key {each} is no client-side key: 1 to 128 letters, digits, - and _", status=2)
+    return scenario.model_copy(update={"environments": Environments(keys=tuple(dict.fromkeys(keys)))})
 
 
 def _environments(scenario: Scenario) -> int:
