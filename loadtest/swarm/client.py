@@ -1,4 +1,4 @@
-"""One client: what it holds, which streams it has, and what its model has it do next."""
+"""One client: which streams it has, and what its model has it do when one is over."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from time import monotonic
 from typing import Final
 
-from loadtest.models import Fetching, Loading, Loss
+from loadtest.models import Loading, Loss
 from loadtest.replacing import replace_after
 from loadtest.swarm.crew import Crew
+from loadtest.swarm.holder import DEAF, FETCH, GONE, LOADING, Holder
 from loadtest.swarm.ledger import Cell
 from loadtest.swarm.sources import GENERATOR_ERRORS
 from loadtest.swarm.stream import Head, Stream
@@ -16,13 +17,11 @@ from loadtest.swarm.tls import TlsStream
 
 __all__ = ["Client"]
 
-OPEN, LEAVE, RETURN, FETCH = range(4)
+OPEN, LEAVE, RETURN = range(FETCH + 1, FETCH + 4)
 """What a timer is for."""
 
-HURT, DEAF, GONE, HOME, FETCHING, AGAIN, LOADING, LACKING = (1 << bit for bit in range(8))
-"""HURT: what it lost last was not by a clean end. GONE: follows no more; HOME: and nobody takes its place.
-AGAIN: something newer came while it fetched. LOADING: its first fetch is to come, before or beside its first stream.
-LACKING: a fetch has failed, and the next event that repeats the version makes it fetch again."""
+HURT, HOME = 1 << 8, 1 << 9
+"""HURT: what it lost last was not by a clean end. HOME: it is gone, and nobody takes its place."""
 
 NO_ROOM_WAIT: Final = 1.0
 """Seconds until a client tries again that this machine had no descriptor or port for."""
@@ -31,34 +30,29 @@ JOIN_SHARE: Final = 2 / 3
 """Share of a lifetime that an edge is taken to add clients for, where it does not say."""
 
 
-class Client:
+class Client(Holder):
     """One client of a crew, in one environment; the state of ten thousands of them is what a generator weighs."""
 
     __slots__ = (
-        *("_due", "_failures", "_fetch_began", "_fetch_failures", "_flags", "_mark", "_opening", "_since", "_wanted"),
-        *("cell", "crew", "held", "kept", "live", "retry", "retry_after"),
+        *("_due", "_failures", "_mark", "_opening", "_since"),
+        *("kept", "live", "retry", "retry_after"),
     )
 
     def __init__(self, crew: Crew, cell: Cell) -> None:
-        self.crew = crew
-        self.cell = cell
+        super().__init__(crew, cell)
         self.live: Stream | None = None
         self.kept: Stream | None = None
         """A connection without a stream, for the next request."""
         self._opening: Stream | None = None
-        self._begin()
+        self._forget_streams()
 
-    def _begin(self) -> None:
-        self.held = 0
+    def _forget_streams(self) -> None:
         self.retry = self.crew.model.default_retry
         self.retry_after = 0.0
         self._due = math.inf
-        self._failures = self._fetch_failures = 0
-        self._fetch_began = 0.0
-        self._flags = 0
+        self._failures = 0
         self._mark = 0
         self._since = 0.0
-        self._wanted = 0
 
     def begin(self, when: float) -> None:
         """Be there from `when` on."""
@@ -81,31 +75,17 @@ class Client:
         if kind == OPEN:
             if when == self._due:
                 self._due = math.inf
-                self._go_on(now)
+                self._start(now)
         elif kind == FETCH:
-            if not self._flags & GONE:
-                self._ask(now)
+            self._ask(now)
         elif kind == LEAVE:
             if not self._flags & GONE:
                 self.leave()
                 self.crew.loop.at(now + self.crew.chance.uniform(*self.crew.group.away), self, RETURN)
         elif not self._flags & HOME:
-            self._begin()
+            self._forget()
+            self._forget_streams()
             self.begin(now)
-
-    # Streams
-
-    def _go_on(self, now: float) -> None:
-        """Open the next stream; an app that has just started loads its flags first, or at the same time."""
-        if self._flags & LOADING:
-            before = self.crew.model.loads is Loading.BEFORE
-            if not before:
-                self._flags &= ~LOADING
-            if not self._flags & FETCHING:
-                self._fetch(now)
-            if before:
-                return
-        self._open(now)
 
     def _open(self, now: float) -> None:
         tally = self.crew.tally
@@ -289,110 +269,3 @@ class Client:
             if stream is not None:
                 stream.close()
         self.live = self._opening = self.kept = None
-
-    # Versions
-
-    def take(self, stream: Stream, version: int, now: float) -> None:
-        """Take an event of `stream`."""
-        crew = self.crew
-        tally = crew.tally
-        tally.events += 1
-        if version <= stream.told:
-            if version == stream.told:
-                tally.duplicates += 1
-            else:
-                tally.out_of_order += 1
-            return
-        stream.told = version
-        if self._flags & DEAF:
-            return
-        held = self.held
-        if version <= held:
-            tally.replays += 1
-            if crew.model.fetching is Fetching.EVERY or self._flags & LACKING:
-                self._want(held, now)
-            return
-        ledger = self.cell.ledger
-        if version > ledger.newest:
-            ledger.learn(version)
-        self.held = version
-        self.cell.holds(version)
-        if held:
-            missed, skipped = ledger.missed(held, version)
-            tally.staleness.record(now - (missed / 1e6 + crew.epoch))
-            tally.skipped += skipped
-        published = version / 1e6 + crew.epoch
-        if crew.signature < 0 or version % 1000 == crew.signature:
-            if published >= stream.moment:
-                tally.deliveries += 1
-                tally.delivery.record(now - published)
-            else:
-                tally.catch_ups += 1
-        if crew.model.fetching is not Fetching.NEVER:
-            self._want(version, now)
-
-    # Flags
-
-    def _want(self, version: int, now: float) -> None:
-        crew = self.crew
-        if not crew.group.fetches:
-            return
-        self._wanted = version
-        if self._flags & FETCHING:
-            if crew.model.drops_while_fetching:
-                crew.tally.error("an event dropped during a fetch")
-            else:
-                self._flags |= AGAIN
-            return
-        self._fetch(now)
-
-    def _fetch(self, now: float) -> None:
-        self._flags |= FETCHING
-        crew, model = self.crew, self.crew.model
-        when = max(now + model.settle, self._fetch_began + model.fetches_apart)
-        if when > now:
-            crew.loop.at(when, self, FETCH)
-        else:
-            self._ask(now)
-
-    def _ask(self, now: float) -> None:
-        self._fetch_began = now
-        self.crew.fetcher.ask(self, self._wanted, now)
-
-    def fetched(self, version: int | None, asked: float, now: float) -> None:
-        """Take what came of the fetch wanted at `asked`: the version, 0 where unknown, None if it failed."""
-        crew, tally = self.crew, self.crew.tally
-        tally.fetches += 1
-        if version is None:
-            tally.fetches_failed += 1
-        else:
-            tally.fetch.record(now - asked)
-        flags = self._flags
-        self._flags &= ~(FETCHING | AGAIN | LOADING | LACKING)
-        if flags & GONE:
-            return
-        older = version is not None and 0 < version < self._wanted
-        if older:
-            tally.fetches_older += 1
-        if flags & LOADING:
-            self._open(now)
-        elif version is None and crew.model.deaf_after_failed_fetch and not flags & DEAF:
-            self._flags |= DEAF
-            tally.deaf += 1
-            self.cell.leaves(self.held)
-        elif flags & AGAIN:
-            self._fetch(now)
-        elif older or version is None:
-            self._fetch_again(now)
-        else:
-            self._fetch_failures = 0
-
-    def _fetch_again(self, now: float) -> None:
-        """Plan what the model does after a fetch that brought nothing, or something too old."""
-        crew, wait = self.crew, self.crew.model.refetch
-        if wait is not None:
-            self._fetch_failures += 1
-            self._flags |= FETCHING
-            crew.loop.at(now + wait.seconds(self._fetch_failures, 0.0, crew.chance), self, FETCH)
-        elif not crew.model.forgets_failed_fetch:
-            self._flags |= LACKING

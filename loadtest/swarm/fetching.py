@@ -19,7 +19,7 @@ from loadtest.swarm.stream import HEAD_END, Head
 from sdk_client.versions import MAX_VERSION, decimal_seconds
 
 if TYPE_CHECKING:
-    from loadtest.swarm.client import Client
+    from loadtest.swarm.holder import Holder
 
 __all__ = ["Fetcher"]
 
@@ -28,7 +28,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 NO_ROOM_WAIT: Final = 0.25
 _OK: Final = 200
 
-Job = tuple["Client", int, float]
+Job = tuple["Holder", int, float]
 """Who wants which version (0: any), since when."""
 
 
@@ -44,7 +44,7 @@ class Fetcher:
         self._idle: list[_Connection] = []
         self._jobs: deque[Job] = deque()
 
-    def ask(self, client: Client, version: int, now: float) -> None:
+    def ask(self, client: Holder, version: int, now: float) -> None:
         """Fetch for `client`, which is told by its `fetched`."""
         self._jobs.append((client, version, now))
         self._next()

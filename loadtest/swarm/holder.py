@@ -1,0 +1,166 @@
+"""What a client holds: the versions that its streams told it of, and the flags that it fetched because of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loadtest.models import Fetching, Loading
+from loadtest.swarm.crew import Crew
+from loadtest.swarm.ledger import Cell
+
+if TYPE_CHECKING:
+    from loadtest.swarm.stream import Stream
+
+__all__ = ["DEAF", "FETCH", "GONE", "Holder"]
+
+FETCH: Final = 0
+"""What a timer of its is for."""
+
+DEAF, GONE, FETCHING, AGAIN, LOADING, LACKING = (1 << bit for bit in range(6))
+"""DEAF: takes no event any more. GONE: follows no more. AGAIN: something newer came while it fetched.
+LOADING: its first fetch is to come, before or beside its first stream.
+LACKING: a fetch has failed, and the next event that repeats the version makes it fetch again."""
+
+
+class Holder:
+    """The part of a client that no stream takes with it; what it does about streams is `Client`'s."""
+
+    __slots__ = ("_fetch_began", "_fetch_failures", "_flags", "_wanted", "cell", "crew", "held")
+
+    def __init__(self, crew: Crew, cell: Cell) -> None:
+        self.crew = crew
+        self.cell = cell
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be somebody else, who holds nothing yet."""
+        self.held = 0
+        self._flags = 0
+        self._wanted = 0
+        self._fetch_began = 0.0
+        self._fetch_failures = 0
+
+    def _open(self, now: float) -> None:
+        """Open the first stream, or the next."""
+        raise NotImplementedError
+
+    def fire(self, kind: int, when: float, now: float) -> None:
+        """Take that a moment has come."""
+        raise NotImplementedError
+
+    def _start(self, now: float) -> None:
+        """Open the first stream; an app that starts loads its flags before that, or at the same time."""
+        if self._flags & LOADING:
+            before = self.crew.model.loads is Loading.BEFORE
+            if not before:
+                self._flags &= ~LOADING
+            if not self._flags & FETCHING:
+                self._fetch(now)
+            if before:
+                return
+        self._open(now)
+
+    def take(self, stream: Stream, version: int, now: float) -> None:
+        """Take an event of `stream`."""
+        crew = self.crew
+        tally = crew.tally
+        tally.events += 1
+        if version <= stream.told:
+            if version == stream.told:
+                tally.duplicates += 1
+            else:
+                tally.out_of_order += 1
+            return
+        stream.told = version
+        if self._flags & DEAF:
+            return
+        held = self.held
+        if version <= held:
+            tally.replays += 1
+            if crew.model.fetching is Fetching.EVERY or self._flags & LACKING:
+                self._want(held, now)
+            return
+        ledger = self.cell.ledger
+        if version > ledger.newest:
+            ledger.learn(version)
+        self.held = version
+        self.cell.holds(version)
+        if held:
+            missed, skipped = ledger.missed(held, version)
+            tally.staleness.record(now - (missed / 1e6 + crew.epoch))
+            tally.skipped += skipped
+        published = version / 1e6 + crew.epoch
+        if crew.signature < 0 or version % 1000 == crew.signature:
+            if published >= stream.moment:
+                tally.deliveries += 1
+                tally.delivery.record(now - published)
+            else:
+                tally.catch_ups += 1
+        if crew.model.fetching is not Fetching.NEVER:
+            self._want(version, now)
+
+    def _want(self, version: int, now: float) -> None:
+        crew = self.crew
+        if not crew.group.fetches:
+            return
+        self._wanted = version
+        if self._flags & FETCHING:
+            if crew.model.drops_while_fetching:
+                crew.tally.error("an event dropped during a fetch")
+            else:
+                self._flags |= AGAIN
+            return
+        self._fetch(now)
+
+    def _fetch(self, now: float) -> None:
+        self._flags |= FETCHING
+        crew, model = self.crew, self.crew.model
+        when = max(now + model.settle, self._fetch_began + model.fetches_apart)
+        if when > now:
+            crew.loop.at(when, self, FETCH)
+        else:
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        if not self._flags & FETCHING:  # planned by one whose place another has taken
+            return
+        self._fetch_began = now
+        self.crew.fetcher.ask(self, self._wanted, now)
+
+    def fetched(self, version: int | None, asked: float, now: float) -> None:
+        """Take what came of the fetch wanted at `asked`: the version, 0 where unknown, None if it failed."""
+        crew, tally = self.crew, self.crew.tally
+        tally.fetches += 1
+        if version is None:
+            tally.fetches_failed += 1
+        else:
+            tally.fetch.record(now - asked)
+        flags = self._flags
+        if flags & GONE or not flags & FETCHING:  # of one who has left, or whose place another has taken
+            return
+        self._flags &= ~(FETCHING | AGAIN | LOADING | LACKING)
+        older = version is not None and 0 < version < self._wanted
+        if older:
+            tally.fetches_older += 1
+        if flags & LOADING:
+            self._open(now)
+        elif version is None and crew.model.deaf_after_failed_fetch and not flags & DEAF:
+            self._flags |= DEAF
+            tally.deaf += 1
+            self.cell.leaves(self.held)
+        elif flags & AGAIN:
+            self._fetch(now)
+        elif older or version is None:
+            self._fetch_again(now)
+        else:
+            self._fetch_failures = 0
+
+    def _fetch_again(self, now: float) -> None:
+        """Plan what the model does after a fetch that brought nothing, or something too old."""
+        crew, wait = self.crew, self.crew.model.refetch
+        if wait is not None:
+            self._fetch_failures += 1
+            self._flags |= FETCHING
+            crew.loop.at(now + wait.seconds(self._fetch_failures, 0.0, crew.chance), self, FETCH)
+        elif not crew.model.forgets_failed_fetch:
+            self._flags |= LACKING
