@@ -15,7 +15,7 @@ from loadtest.models import MODELS
 from loadtest.scenario.lines import Path
 from loadtest.scenario.schema import Scenario
 
-__all__ = ["Breach", "ScenarioError", "breaches", "meant", "named", "shown"]
+__all__ = ["Breach", "ScenarioError", "breaches", "fields", "meant", "named", "shown"]
 
 LONGEST_VALUE: Final = 60
 

@@ -10,9 +10,9 @@ from loadtest.scenario.lines import Path
 from loadtest.scenario.schema import Fault, Local, Mix, Part, Scenario
 from loadtest.scenario.thresholds import condition_faults
 
-__all__ = ["rules"]
+__all__ = ["KEYS", "rules"]
 
-_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "kill": ("part", "down"),
     "stop": ("part", "down"),
     "freeze": ("part", "down"),
@@ -121,7 +121,7 @@ def _publishing(scenario: Scenario) -> Iterator[Breach]:
 
 def _deed(fault: Fault, at: Path) -> Iterator[Breach]:
     """Yield the keys that what is done has no use for, and the ones that it lacks."""
-    takes = _KEYS[fault.do]
+    takes = KEYS[fault.do]
     for key in sorted(fault.model_fields_set - {"at", "do", "about", *takes}):
         uses = f"it takes {', '.join(takes)}" if takes else "it takes no more keys"
         yield Breach((*at, key), f'timeline.{key} says nothing with do = "{fault.do}": {uses}', (at,))
@@ -137,7 +137,7 @@ _WITH_EDGE: Final = 'write edge = "varnish" under [local]'
 
 
 def _part(fault: Fault, local: Local, at: Path) -> Iterator[Breach]:
-    if fault.part is None or "part" not in _KEYS[fault.do]:
+    if fault.part is None or "part" not in KEYS[fault.do]:
         return
     if fault.down and fault.do != "freeze" and fault.part in {"worker", "workers"}:
         says = 'a supervisor starts others at once; leave it out, or write part = "stream_server"'

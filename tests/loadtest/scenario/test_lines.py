@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadtest.scenario.lines import Path, lines
@@ -95,7 +95,7 @@ def holds(line: str, key: str) -> bool:
     return key in line or json.dumps(key, ensure_ascii=False)[1:-1] in line
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts())
 def test_every_key_that_tomllib_reads_has_a_line_and_is_in_it(text: str) -> None:
     try:
@@ -111,7 +111,7 @@ def test_every_key_that_tomllib_reads_has_a_line_and_is_in_it(text: str) -> None
             assert holds(split[line - 1], path[-1]), path
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(VALUES, min_size=1, max_size=6), st.lists(NOISE, min_size=6, max_size=6))
 def test_keys_are_on_the_lines_that_they_were_written_on(values: list[str], noise: list[str]) -> None:
     text, expected = "", {}
