@@ -66,10 +66,10 @@ def _curves(comparison: Comparison) -> Iterator[Plot]:
         )
         if not plot.empty:
             yield plot
-    for program in dict.fromkeys([*runs[0].cpu, *runs[1].cpu]):
+    for number, program in enumerate(dict.fromkeys([*runs[0].cpu, *runs[1].cpu])):
         values = [_held(grid, series.at_s, series.cpu.get(program, [])) for series in runs]
         plot = Plot(
-            id=f"cpu-{len(program)}-{program.encode().hex()}",
+            id=f"cpu-{number}",
             title=f"CPU of {program}",
             about="In cores.",
             x=grid,

@@ -20,6 +20,11 @@ def summary(results: Results) -> RenderableType:
     parts: list[RenderableType] = [Text(), Text(printable(results.title or results.name), "bold"), _figures(results)]
     if results.faults:
         parts += [Text(), _faults(results)]
+        parts += [
+            Text(f"Fault {fault.number} could not be done: {printable(fault.error)}", "yellow")
+            for fault in results.faults
+            if fault.error
+        ]
     if len(results.groups) > 1:
         parts += [Text(), _groups(results)]
     errors = sorted(results.errors.items(), key=lambda error: -error[1])
@@ -87,7 +92,7 @@ def _faults(results: Results) -> Table:
         back = fault.readmission
         end = figures.s(fault.all_back_s) if fault.all_back_s is not None else figures.NONE if fault.error else "never"
         table.add_row(
-            Text(printable(f"{fault.number} {fault.what}{': ' + fault.error if fault.error else ''}"), overflow="fold"),
+            Text(printable(f"{fault.number} {fault.what}"), overflow="fold"),
             figures.s(fault.at_s),
             figures.count(fault.lost),
             *(figures.s(value) for value in (back.p50_s, back.p99_s, back.max_s)),

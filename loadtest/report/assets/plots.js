@@ -6,6 +6,7 @@
   const drawn = new Map(); // id → uPlot
   const hidden = new Map(); // id → names of lines that were hidden by hand
   const zooms = new Map(); // sync → [min, max]
+  const PAPER = 640; // what A4 and Letter have room for: the page is as wide as the screen when it is told to print
   let scale = 1; // 2 while printing: a canvas prints as sharp as it is large
 
   const css = name => getComputedStyle(root).getPropertyValue(name).trim();
@@ -67,7 +68,7 @@
     bytes_per_s: value => `${powers(value, 1024, BYTES).replace(/\.0+(?= )/, "")}/s`,
     share: value => `${+(value * 100).toPrecision(3)} %`,
     cores: value => `${+value.toPrecision(3)}`,
-    nines: value => percent(1 - 10 ** -value),
+    nines: value => value ? percent(1 - 10 ** -value) : "",
     usd: value => `$${short(value)}`,
   };
   const CLOCK = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800];
@@ -203,7 +204,7 @@
     };
     const whole = columns[plot.x];
     return {
-      width: Math.max(box.clientWidth, 120) * scale, height: height(plot) * scale,
+      width: (scale === 2 ? PAPER : Math.max(box.clientWidth, 120)) * scale, height: height(plot) * scale,
       padding: [(marked ? 24 : 10) * scale, 14 * scale, 0, 0],
       scales: {
         x: {time: false, distr: plot.x_log ? 3 : 1, range: (u, min, max) => min === max ? [min, max + 1] : [min, max]},
@@ -223,7 +224,8 @@
       },
       legend: {markers: {width: 0, fill: (u, index) => u.series[index].stroke(u, index)}},
       hooks: {
-        draw: marked ? [u => drawMarks(u, plot.marks)] : [],
+        // What is said of whole lines is of what is shown of them: it changes with a zoom.
+        draw: [u => { if (!(u.cursor.left >= 0)) u.setLegend({idx: null}, false); }, ...(marked ? [u => drawMarks(u, plot.marks)] : [])],
         setScale: [(u, key) => {
           if (key !== "x" || !u.ready) return;
           const {min, max} = u.scales.x;

@@ -128,8 +128,8 @@ def _delivery(level: list[int], chance: Random) -> tuple[Histogram, list[float |
             continue
         one = Histogram()
         base = 0.002 + streams * 4e-6 * (1 + chance.random())
-        for _ in range(40):
-            one.record(base * chance.lognormvariate(0, 0.5), max(1, streams // 40))
+        for _ in range(15):
+            one.record(base * chance.lognormvariate(0, 0.5), max(1, streams // 15))
         whole.add(one)
         middle, slow = one.percentile(0.5), one.percentile(0.99)
         assert middle is not None

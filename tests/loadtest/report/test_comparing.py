@@ -1,0 +1,189 @@
+"""Two runs held against each other."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from loadtest.report.comparing import FIGURES, Comparison, compared, worse_than
+from loadtest.report.comparing_page import comparison_page, on_grid
+from loadtest.report.comparing_text import comparison_text
+from loadtest.results import Delivery, Generator, Process, Results, Series, Streams
+from tests.loadtest.report.test_document import Elements
+from tests.loadtest.report.test_page import HOSTILE, plots
+
+
+def text(comparison: Comparison) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(comparison_text(comparison))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def result(**fields: object) -> Results:
+    return Results(**{"name": "a", "verdict": "passed", **fields})  # type: ignore[arg-type]
+
+
+def change(comparison: Comparison, path: str) -> tuple[float | None, str | None, str]:
+    [found] = [each for each in comparison.changes if each.path == path]
+    return found.percent, found.winner, found.told
+
+
+def test_every_figure_that_is_compared_is_one_of_the_results() -> None:
+    comparison = compared(result(), result())
+    with_values = {each.path for each in comparison.changes}
+    assert with_values < set(FIGURES)
+    assert {"lost", "duplicates", "out_of_order", "streams.opened", "staleness.behind_peak"} <= with_values
+    for path in FIGURES:
+        value: object = result()
+        for name in path.split("."):
+            value = getattr(value, name)
+        assert value is None or isinstance(value, int | float)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "percent", "winner", "told"),
+    [
+        pytest.param(100.0, 80.0, -20.0, "b", "-20.0 %", id="faster"),
+        pytest.param(100.0, 125.0, 25.0, "a", "+25.0 %", id="slower"),
+        pytest.param(100.0, 100.0, 0.0, None, "=", id="the same"),
+        pytest.param(None, 100.0, None, None, "–", id="unknown before"),
+        pytest.param(100.0, None, None, None, "–", id="unknown after"),
+        pytest.param(0.0, 100.0, None, "a", "–", id="from nothing"),
+    ],
+)
+def test_a_latency_is_better_where_it_is_less(
+    before: float | None, after: float | None, percent: float | None, winner: str | None, told: str
+) -> None:
+    comparison = compared(result(delivery=Delivery(p99_ms=before)), result(delivery=Delivery(p99_ms=after)))
+    found, better, words = change(comparison, "delivery.p99_ms")
+    assert found == (None if percent is None else pytest.approx(percent))
+    assert (better, words) == (winner, told)
+
+
+def test_more_streams_are_better_and_more_deliveries_neither() -> None:
+    comparison = compared(
+        result(streams=Streams(peak=100), delivery=Delivery(count=5)),
+        result(streams=Streams(peak=150), delivery=Delivery(count=9)),
+    )
+    assert change(comparison, "streams.peak")[1] == "b"
+    assert change(comparison, "delivery.count")[1] is None
+
+
+def test_what_differs_in_how_they_were_made_is_told_first(run: Results, faster: Results) -> None:
+    other = msgspec.structs.replace(
+        faster, provenance={**faster.provenance, "python": "3.13.1", "moment": "later"}, verdict="interrupted"
+    )
+    comparison = compared(run, other, ("direct", "edge"))
+    assert [(each.of, each.name, each.a, each.b) for each in comparison.differences] == [
+        ("run", "verdict", "passed", "interrupted"),
+        ("scenario", "local.edge", "none", "varnish"),
+        ("provenance", "python", "3.11.7", "3.13.1"),
+    ]
+    told = text(comparison)
+    assert told.index("not made alike") < told.index("local.edge") < told.index("Delivery p99")
+
+
+def test_runs_that_were_made_alike_say_so(run: Results) -> None:
+    comparison = compared(run, msgspec.structs.replace(run, provenance={**run.provenance, "moment": "later"}))
+    assert comparison.differences == ()
+    assert "Both were made alike" in text(comparison)
+    assert b"Both were made alike" in comparison_page(comparison)
+
+
+def test_whole_numbers_are_the_same_however_they_are_written() -> None:
+    assert not compared(result(scenario={"seconds": 60}), result(scenario={"seconds": 60.0})).differences
+
+
+def test_two_runs_that_the_generator_limited_are_not_alike() -> None:
+    limited = result(generator=Generator(was_the_limit=True))
+    assert [each.name for each in compared(limited, limited).differences] == ["the generator was the limit"]
+
+
+def test_groups_and_programs_that_only_one_run_has_are_there_too(run: Results) -> None:
+    less = msgspec.structs.replace(run, groups=run.groups[1:], server=[Process(name="varnish", cpu_s=3.0)])
+    comparison = compared(run, less)
+    assert set(comparison.groups) == {group.name for group in run.groups}
+    gone = comparison.groups[run.groups[0].name]
+    assert all(each.b is None and each.winner is None for each in gone)
+    names = {each.path: (each.a, each.b) for each in comparison.servers}
+    assert names["server.varnish.cpu_s"] == (None, 3.0)
+    assert names["server.nats.cpu_s"] == (1.1, None)
+    assert "varnish: CPU" in text(comparison)
+
+
+def test_worse_by_more_than_so_many_percent_is_found() -> None:
+    comparison = compared(
+        result(delivery=Delivery(p50_ms=10.0, p99_ms=100.0), lost=0, streams=Streams(peak=100)),
+        result(delivery=Delivery(p50_ms=10.9, p99_ms=150.0), lost=1, streams=Streams(peak=80)),
+    )
+    assert [each.path for each in worse_than(comparison, 10)] == ["streams.peak", "delivery.p99_ms", "lost"]
+    assert [each.path for each in worse_than(comparison, 30)] == ["delivery.p99_ms", "lost"]
+    assert [each.path for each in worse_than(comparison, 5, ["delivery.p50_ms"])] == ["delivery.p50_ms"]
+    assert worse_than(comparison, 10, ["delivery.p50_ms"]) == []
+
+
+def test_a_figure_that_is_not_there_any_more_is_worse() -> None:
+    comparison = compared(result(delivery=Delivery(p99_ms=5.0)), result())
+    assert [each.path for each in worse_than(comparison, 1000)] == ["delivery.p99_ms"]
+    assert worse_than(compared(result(), result(delivery=Delivery(p99_ms=5.0))), 0) == []
+
+
+@pytest.mark.parametrize("path", ["delivery.p98_ms", "delivery.count", ""])
+def test_a_path_that_nothing_can_be_worse_in_is_refused_by_name(path: str) -> None:
+    with pytest.raises(ValueError, match=r"is no figure to compare by; there are streams\.peak, "):
+        worse_than(compared(result(), result()), 10, [path])
+
+
+def test_a_page_lays_the_curves_over_each_other(run: Results, faster: Results) -> None:
+    page = comparison_page(compared(run, faster, ("direct", "edge")))
+    drawn = plots(page)
+    assert [each["name"] for each in drawn["curve-open"]["lines"]] == ["direct", "edge"]
+    assert [mark["name"] for mark in drawn["curve-open"]["marks"]] == ["kill worker", "kill workers"]
+    assert {"percentiles", "share-readmission", "share-staleness"} <= set(drawn)
+    assert len(page) < 400_000
+
+
+def test_runs_with_other_faults_have_both_kinds_of_marks(run: Results, faster: Results) -> None:
+    fewer = msgspec.structs.replace(faster, faults=faster.faults[1:])
+    marked = plots(comparison_page(compared(run, fewer)))["curve-open"]["marks"]
+    assert [(mark["name"], mark["hue"]) for mark in marked] == [
+        ("A: kill worker", 0),
+        ("A: kill workers", 0),
+        ("B: kill workers", 1),
+    ]
+
+
+def test_a_curve_is_held_between_its_moments_and_ends_with_its_run() -> None:
+    series = Series(at_s=[0.0, 1.0, 2.0], open=[5, 6, 7])
+    assert on_grid([0.0, 0.5, 1.0, 1.9, 2.5, 3.5], series, "open") == [5, 5, 6, 6, 7, None]
+    assert on_grid([0.0, 0.5], series, "behind") == [None, None]
+
+
+def test_runs_that_measured_nothing_can_be_compared() -> None:
+    comparison = compared(result(), result())
+    assert plots(comparison_page(comparison)) == {}
+    assert "Lost" in text(comparison)
+
+
+def test_nothing_in_either_run_is_taken_for_markup_or_a_command(run: Results) -> None:
+    hostile = msgspec.structs.replace(
+        run,
+        name=HOSTILE,
+        title=HOSTILE,
+        groups=[msgspec.structs.replace(run.groups[0], name=HOSTILE)],
+        server=[Process(name=HOSTILE)],
+        series=msgspec.structs.replace(run.series, cpu={HOSTILE: [0.5] * len(run.series.at_s)}),
+        scenario={HOSTILE: HOSTILE},
+        provenance={"python\x1b[31m": "[red]\x1b[31m"},
+    )
+    comparison = compared(run, hostile, (HOSTILE, "b\x1b[2J"))
+    tags = [tag for tag, _ in Elements(comparison_page(comparison)).tags]
+    assert tags.count("script") == 2
+    assert "img" not in tags
+    told = text(comparison)
+    assert "\x1b" not in told
+    assert "[red]" in told
