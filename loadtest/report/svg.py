@@ -51,13 +51,13 @@ class Panel:
     curves: Sequence[Curve]
 
 
-def open_streams(results: Results, *, behind: bool = True) -> str:
+def open_streams(results: Results, *, title: str = "", behind: bool = True) -> str:
     """Return the picture of one run: streams open with its faults, and below how many clients were behind."""
     series = results.series
     panels = [Panel("streams open", [Curve("streams open", series.at_s, series.open)])]
     if behind and any(series.behind):
         panels.append(Panel("clients behind the newest version", [Curve("behind", series.at_s, series.behind)]))
-    return picture(results.title or results.name, _about(results), panels, _faults(results))
+    return picture(title or results.title or results.name, _about(results), panels, _faults(results))
 
 
 def two_runs(a: Results, b: Results, names: tuple[str, str], *, title: str = "", behind: bool = True) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from loadtest.report.draw import main
 from loadtest.report.svg import Curve, Panel, clock, open_streams, picture, ticks, two_runs
-from loadtest.results import Results
+from loadtest.results import Results, written
 from tests.loadtest.report.test_page import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -97,3 +99,22 @@ def test_axes_have_round_steps(most: float, count: int, sixty: bool, expected: l
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (7.5, "7.5 s"), (90, "1:30"), (3600, "1:00:00")])
 def test_moments_are_read_as_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_pictures_are_drawn_from_the_files_of_runs(tmp_path: Path, run: Results, faster: Results) -> None:
+    for name, results in (("direct", run), ("edge", faster)):
+        (tmp_path / f"{name}.json").write_bytes(written(results))
+    files = [str(tmp_path / "direct.json"), str(tmp_path / "edge.json")]
+    drawn = tmp_path / "drawn.svg"
+    assert main([str(drawn), files[0], "--title", "One"]) == 0
+    assert drawn.read_text() == open_streams(run, title="One")
+    assert main([str(drawn), *files]) == 0
+    assert drawn.read_text() == two_runs(run, faster, ("direct", "edge"))
+
+
+def test_a_file_that_is_not_of_a_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    assert main([str(tmp_path / "a.svg"), str(tmp_path / "other.json")]) == 2
+    assert "other.json holds no results of a load test" in capsys.readouterr().err
+    assert main([str(tmp_path / "a.svg"), str(tmp_path / "missing.json")]) == 2
+    assert "missing.json" in capsys.readouterr().err
