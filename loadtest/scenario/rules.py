@@ -67,9 +67,6 @@ def _environments(scenario: Scenario) -> Iterator[Breach]:
         return
     if not environments.keys:
         yield Breach(at, "environments.keys = [] must have at least one key; leave it out to have some made")
-    if "count" in environments.model_fields_set:
-        says = "environments.count says nothing beside environments.keys, which are as many as there are: leave it out"
-        yield Breach(("environments", "count"), says, (at,))
     for index, key in enumerate(environments.keys):
         if key in environments.keys[:index]:
             yield Breach((*at, index), f"environments.keys has {shown(key)} twice")

@@ -252,6 +252,10 @@ def test_overrides_win_over_the_file_and_over_its_short_form(write: Write) -> No
         assert scenario.thresholds == {"delivery.p99_ms": "< 3"}
 
 
+def test_keys_that_are_given_win_over_a_number_of_environments() -> None:
+    assert read("fanout", overrides={"environments.keys": ("a", "b")}).environments.keys == ("a", "b")
+
+
 def test_faults_that_overrides_bring_are_told_with_the_line_of_what_they_clash_with(write: Write) -> None:
     path = write(WHOLE + '[[timeline]]\nat = 30\ndo = "deploy"\n')
     assert faults(path, **{"clients.cont": 7, "seconds": 20}) == [

@@ -63,7 +63,6 @@ BROKEN = {
     "two mixes of one name": (mix('name = "a"\n[[clients.mix]]\nname = "a"\nmodel = "flagstream"'), '9: there are two mixes named "a": give this one a name of its own, name = …'),
     "no keys": (f"{TOP}{CLIENTS}[environments]\nkeys = []\n", "6: environments.keys = [] must have at least one key; leave it out to have some made"),
     "a key twice": (f'{TOP}{CLIENTS}[environments]\nkeys = [\n"a",\n"b",\n"a"]\n', '9: environments.keys has "a" twice'),
-    "keys and a count": (f'{TOP}{CLIENTS}[environments]\ncount = 2\nkeys = ["a"]\n', "6: environments.count says nothing beside environments.keys, which are as many as there are: leave it out"),
 }  # fmt: skip
 
 
