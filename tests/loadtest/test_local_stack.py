@@ -333,6 +333,5 @@ async def test_a_program_that_does_not_start_is_quoted(tmp_path: Path) -> None:
 
 def test_a_total_goes_on_when_what_counts_begins_anew() -> None:
     total = Total()
-    assert [total.add(*each) for each in ((5, "a"), (7, "a"), (2, "b"), (9, "b"), (1, "b"), (3, "c"))] == [
-        *(5, 7, 9, 16, 17, 20),
-    ]
+    told = [total.add(*each) for each in ((5, "a"), (7, "a"), (2, "b"), (9, "b"), (12, "c"))]
+    assert told == [5, 7, 9, 16, 28]
