@@ -144,8 +144,10 @@ def _panel(
         if first and begin > free:
             parts.append(f'<text class="f" x="{begin:.1f}" y="{top - 8:.1f}">{escape(told)}</text>')
             free = begin + wide + 6
-    for curve in panel.curves:
+    for number, curve in enumerate(panel.curves):
         ink = inks[curve.name]
+        # The first is wide enough to be seen below one that runs the same way.
+        width = 3.6 if not number and len(panel.curves) > 1 else 1.7
         for run in _runs(curve):
             points = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in _thinned(run, end))
             if len(panel.curves) == 1 and len(run) > 1:
@@ -154,7 +156,8 @@ def _panel(
                     f'<polygon points="{first_x:.1f},{base} {points} {last_x:.1f},{base}" fill="{ink}" opacity=".14"/>'
                 )
             parts.append(
-                f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.8" stroke-linejoin="round"/>'
+                f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="{width}"'
+                ' stroke-linejoin="round"/>'
             )
     return parts
 
