@@ -46,8 +46,8 @@ class LocalFigures:
 
     A request counts at the origin when its stream has begun, or was refused with a short one; what the last quarter of
     a second before a kill counted is not told. Varnish does not tell requests for streams from others, so they are
-    those under way and those that have ended, less those that it passed on uncached: 2,978 and 2,998 where 3,000 clients
-    had asked and fetched all the time. Fetches of a version of flags, which Varnish may keep, are among them.
+    those under way and those that have ended, less those that it passed on uncached: 2,978 and 2,998 where 3,000
+    requests had come while clients fetched. Fetches of a version of flags, which Varnish may keep, are among them.
     """
 
     def __init__(self, stack: Stack) -> None:
