@@ -62,8 +62,10 @@ async def frozen(pids: Iterable[int]) -> AsyncIterator[None]:
     named = [str(pid) for pid in pids]
     # Its pipe ends with us: a process that nobody lets go on could not be told to end either.
     thaw = await asyncio.create_subprocess_exec(
-        *("/bin/sh", "-c", 'read -r _; kill -CONT "$@" 2>/dev/null', "thaw", *named),
+        *("/bin/sh", "-c", 'read -r _; kill -CONT "$@"', "thaw", *named),
         stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
     assert thaw.stdin is not None  # noqa: S101 - it was asked for
