@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from loadtest.plan.outcome import Outcome
 from loadtest.plan.planning import played
-from loadtest.plan.settings import Plan
+from loadtest.plan.settings import Origin, Plan
 from loadtest.plan.words import Rows
 from loadtest.report.figures import change, count, rate, s
 from loadtest.report.plots import Unit
@@ -18,8 +18,6 @@ __all__ = ["Comparison", "Curve", "UnlikeError", "compared", "plan_of"]
 
 VARNISH_OPENS_PER_S: Final = 9400.0
 """15,000 clients in 1.6 s through one Varnish on two cores that it shared with them (benchmarks/RESULTS.md)."""
-
-RESTART: Final = 1.1
 
 
 class UnlikeError(ValueError):
@@ -78,7 +76,7 @@ class Comparison:
 def plan_of(results: Results) -> Plan:
     """Return the plan of what a run was; raises `UnlikeError` for what no plan has."""
     try:
-        scenario = Scenario.model_validate(results.scenario)
+        scenario = Scenario.model_validate(_said(results.scenario))
     except ValueError as error:
         raise UnlikeError(f"the scenario in the results cannot be read: {error}") from None
     settings = scenario.local.settings
@@ -116,6 +114,13 @@ def plan_of(results: Results) -> Plan:
     )
 
 
+def _said(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table without what JSON cannot say: an endless `until` is null there."""
+    return {
+        key: _said(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
+    }
+
+
 def _failure(fault: dict[str, Any], workers: int) -> dict[str, Any]:
     what, part, down = fault["do"], fault["part"], fault["down"]
     match what, part:
@@ -124,7 +129,7 @@ def _failure(fault: dict[str, Any], workers: int) -> dict[str, Any]:
         case "kill", "workers":
             return {"at": fault["at"], "do": "workers", "down": down}
         case "kill", "stream_server":
-            return {"at": fault["at"], "do": "origin", "down": down + RESTART}
+            return {"at": fault["at"], "do": "origin", "down": down + Origin().restart}
         case "kill", "edge":
             return {"at": fault["at"], "do": "cdn", "down": down, "reroute": 86_400}
         case "deploy", _:

@@ -84,7 +84,7 @@ class Bill:
         )
 
     def origin_documents(self, clients: int, through: Rates) -> float:
-        """Return the documents a second that come through an edge: of those asked for by version, one a cache and version."""
+        """Return the documents a second that come through an edge: one a cache of each version asked for by name."""
         fetching = fetching_share(self.plan)
         if not fetching:
             return 0.0

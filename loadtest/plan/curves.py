@@ -52,7 +52,7 @@ class Curves:
         """The same until a stream of the origin's."""
         self.cut = np.zeros(len(plan.failures), dtype=np.int64)
 
-    def opened(
+    def opened(  # noqa: PLR0917 - six columns of one table
         self,
         fleet: Fleet,
         who: Indices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def shares_of_models(plan: Plan) -> dict[str, float]:
 
 
 def fetching_share(plan: Plan, *, versioned: bool | None = None) -> float:
-    """Return the share of clients that fetch flags when told of a change; `versioned`: only those that ask so, or not."""
+    """Return the share of clients that fetch flags when told of a change; `versioned`: that ask so, or not."""
     if not plan.changes.fetch:
         return 0.0
     whole = sum(mix.share for mix in plan.clients.mix)
@@ -101,22 +102,21 @@ def rates(plan: Plan, opens: float, opens_of: dict[str, float]) -> Rates:
     return Rates(opens=opens, events=events, heartbeats=1 / plan.streams.heartbeat, documents=documents)
 
 
+@lru_cache(maxsize=4096)
 def occupied(plan: Plan, clients: int) -> float:
-    """Return how many caches that ask the origin have clients of how many environments: each may hold a stream there."""
-    shares = shares_of_environments(plan)
+    """Return how many pairs of a cache that asks the origin and an environment have clients."""
     if not plan.edge.on:
         return 0.0
-    regions = np.array([region.share for region in plan.regions])
-    regions = regions / regions.sum()
+    shares = shares_of_environments(plan)
+    whole = sum(region.share for region in plan.regions)
     match plan.edge.shield:
         case "one":
-            places = np.ones(1)
+            places = [(1, 1.0)]
         case "region":
-            places = regions
+            places = [(1, region.share / whole) for region in plan.regions]
         case "none":
-            pops = np.array([region.pops for region in plan.regions])
-            places = np.repeat(regions / pops, pops)
-    found = 0.0
-    for place in places:
-        found += float((-np.expm1(clients * np.log1p(-np.minimum(place * shares, 1 - 1e-12)))).sum())
-    return found
+            places = [(region.pops, region.share / whole / region.pops) for region in plan.regions]
+    return sum(
+        count * float((-np.expm1(clients * np.log1p(-np.minimum(share * shares, 1 - 1e-12)))).sum())
+        for count, share in places
+    )

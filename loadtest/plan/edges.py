@@ -1,4 +1,4 @@
-"""Everything between a client and the origin's processes: edge nodes, shields, the waiting room, and the origin's doors.
+"""What is between a client and the origin's processes: edge nodes, shields, the waiting room, and the doors.
 
 Times are those at the edge: a stream begins when its head is there. Messages between tiers take half a round trip each
 way on connections that are open already.
@@ -90,9 +90,14 @@ class Edges:
         waiting: NDArray[np.bool_] = (stream >= 0) & self.log.waiting[np.maximum(stream, 0)]
         return waiting
 
-    def direct(self, at: Floats) -> tuple[Ints, Floats, Floats]:
-        """Return process, answer and end of streams that clients ask the origin itself for; infinite: its queue is full."""
-        process = self._chance.integers(self.origin.count, size=len(at), dtype=np.int32)
+    def direct(self, at: Floats, same: Ints) -> tuple[Ints, Floats, Floats]:
+        """Return process, answer and end of streams asked of the origin itself; infinite: its queue is full.
+
+        `same` is the process that a connection leads to which is used again, and -1 where there is none: the kernel
+        gives a new one to any.
+        """
+        anywhere = self._chance.integers(self.origin.count, size=len(at), dtype=np.int32)
+        process = np.where(same >= 0, same, anywhere)
         answered = self.origin.admit(process.astype(np.intp), at)
         let = np.isfinite(answered)
         self.origin_requests.add(at[let])

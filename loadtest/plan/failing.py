@@ -34,6 +34,7 @@ class Failing:
         self._failures = plan.failures
         self._homes = np.zeros(max(plan.pops, 1), dtype=bool)
         self._reached = -np.inf
+        self._deaths = np.zeros(simulation.edges.origin.count, dtype=np.int64)
 
     @property
     def next_at(self) -> float:
@@ -63,7 +64,7 @@ class Failing:
 
     def _begin(self, number: int, failure: Failure, now: float) -> None:
         simulation = self._simulation
-        fleet, edges = simulation.fleet, simulation.edges
+        edges = simulation.edges
         log = edges.log
         if failure.do == "origin":
             lost, through = log.process >= 0, np.ones(edges.origin.count, dtype=bool)
@@ -71,7 +72,9 @@ class Failing:
             edges.origin.shut(np.arange(edges.origin.count), edges.back)
         elif failure.do == "workers":
             count = max(1, round(failure.share * edges.origin.count))
-            dead = simulation.chance.permutation(edges.origin.count)[:count]
+            # Those that have died least often: the one that is new is not what one is afraid for.
+            dead = np.lexsort((simulation.chance.random(edges.origin.count), self._deaths))[:count]
+            self._deaths[dead] += 1
             through = np.zeros(edges.origin.count, dtype=bool)
             through[dead] = True
             lost = (log.process >= 0) & through[log.process]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,7 @@ DIRECT: Final = -1
 """The POP of who goes to the origin."""
 
 
+@lru_cache(maxsize=8)
 def shares_of_environments(plan: Plan) -> Floats:
     """Return the share of all clients that each environment has."""
     count = plan.environments.count

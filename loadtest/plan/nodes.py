@@ -34,7 +34,7 @@ class Log:
     def add(
         self, place: Ints, process: Ints, begin: Floats, end: Floats, *, at_origin: bool, waiting: NDArray[np.bool_]
     ) -> Ints:
-        """Note streams and return their numbers; `at_origin`: each is one of the origin's own, not one of a shield's."""
+        """Note streams and return their numbers; `at_origin`: each is the origin's own, not a shield's."""
         first, self.count = self.count, self.count + len(place)
         while self.count > len(self._place):
             for name in ("_place", "_process", "_at_origin", "_waiting", "_begin", "_end"):

@@ -123,17 +123,16 @@ def _costs(outcome: Outcome) -> list[Plot]:
 
 
 def _compared(comparison: Comparison) -> list[Plot]:
-    plots = []
-    for curve in comparison.curves:
-        plots.append(
-            Plot(
-                id=f"against-{curve.name}",
-                title=curve.title,
-                x=comparison.at_s,
-                unit=curve.unit,
-                lines=[Line("predicted", curve.predicted, dashed=True), Line("measured", curve.measured)],
-                sync="against",
-                marks=[Mark(at=at, name=what, number=number) for number, (at, what) in enumerate(comparison.faults, 1)],
-            )
+    marks = [Mark(at=at, name=what, number=number) for number, (at, what) in enumerate(comparison.faults, 1)]
+    return [
+        Plot(
+            id=f"against-{curve.name}",
+            title=curve.title,
+            x=comparison.at_s,
+            unit=curve.unit,
+            lines=[Line("predicted", curve.predicted, dashed=True), Line("measured", curve.measured)],
+            sync="against",
+            marks=marks,
         )
-    return plots
+        for curve in comparison.curves
+    ]

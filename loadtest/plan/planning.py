@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flagstream import __version__
 from loadtest.models import MODELS
 from loadtest.plan.costs import Bill, break_even, cheaper, curve
-from loadtest.plan.curves import TICK, Curves
+from loadtest.plan.curves import TICK
 from loadtest.plan.demand import Rates, direct_rates, fetching_share, occupied, rates, shares_of_models
 from loadtest.plan.fleet import GONE, shares_of_environments
 from loadtest.plan.outcome import Away, Bandwidth, Documents, FailureOutcome, Outcome, Series, Steady
@@ -39,7 +39,7 @@ def played(plan: Plan) -> Outcome:
     began = time.monotonic()
     processes = processes_for(plan)
     simulation = Simulation(plan, processes)
-    curves = simulation.run()
+    simulation.run()
     series = series_of(simulation)
     steady = steady_of(plan, series)
     nodes = occupied(plan, plan.clients.count)
@@ -102,7 +102,7 @@ def series_of(simulation: Simulation) -> Series:
 
 
 def steady_of(plan: Plan, series: Series) -> Steady:
-    """Return the figures of the time between the opening and the first failure; as many whole lifetimes as there are."""
+    """Return the figures of the time between the opening and the first failure, in whole lifetimes."""
     until = min([failure.at for failure in plan.failures], default=plan.run.seconds)
     since = min(plan.clients.open_over + plan.streams.lifetime, until / 2)
     periods = math.floor((until - since) / plan.streams.lifetime)

@@ -41,7 +41,7 @@ def read(file: Path | None, overrides: Mapping[str, Any] | None = None) -> Plan:
     try:
         return Plan.model_validate(document.data)
     except ValidationError as error:
-        faults = sorted({_told(each, document, file) for each in error.errors() for each in _each(each)})
+        faults = sorted({_told(fault, document, file) for each in error.errors() for fault in _each(each)})
         raise PlanError(says for _, says in faults) from None
 
 

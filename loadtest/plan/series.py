@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,10 +27,9 @@ class Rate:
         if not len(places):
             return
         first = int(places.min())
+        found: NDArray[Any] = np.bincount(places - first, weights=None if isinstance(times, float) else times)
         if isinstance(times, float):
-            found = np.bincount(places - first) * times
-        else:
-            found = np.bincount(places - first, weights=times)
+            found = found * times
         self._counts[first : first + len(found)] += found
 
     @property

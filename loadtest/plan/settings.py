@@ -6,6 +6,7 @@ to somebody else's machine and contract, so each can be set.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -149,8 +150,8 @@ class Origin(Table):
     """Cores of all machines together; 0: one for each process."""
     backlog: Annotated[int, Field(ge=1, le=65_535)] = 4096
     """Connections that wait for one process before the kernel drops more; they try again after 1, 2, 4 … s."""
-    restart: Seconds = 1.1
-    """From the death of a worker to its successor's first answer."""
+    restart: Seconds = 0.66
+    """From the death of a worker to its successor's first answer: of 1.68 s until 15,000 were back, what opening left."""
 
 
 class Costs(Table):
@@ -184,13 +185,10 @@ class Tier(Table):
 
 
 class Prices(Table):
-    """Dollars a month. Found in November 2026 in stored copies of the pages named; put your own in.
+    """Dollars a month: list prices, found in November 2026 in stored copies of pages; put your own in.
 
-    CDN: Fastly by usage in North America and Europe, https://www.ioriver.io/questions/what-are-the-pricing-tiers-for-fastly-cdn,
-    in agreement with the example of https://docs.fastly.com/en/guides/about-the-charges-on-your-bill ($8.70 for 10 GB and
-    ten million requests, $50 a month at least). Egress: AWS EC2 to the internet,
-    https://zeonedge.com/blog/cloud-egress-fees-explained-reduce-data-transfer-costs (April 2026). Machine: AWS c6i.2xlarge on demand,
-    $0.34 an hour (https://hacecuentas.com/en/costo-servidor-cloud-aws-ec2-mensual, April 2026) for 730 hours.
+    docs/planning.md names the pages. CDN: Fastly by usage, North America and Europe. Egress: AWS EC2 to the internet.
+    Machine: AWS c6i.2xlarge on demand, $0.34 an hour for 730 hours.
     """
 
     cdn: tuple[Tier, ...] = (Tier(per_gb=0.12),)
@@ -323,7 +321,7 @@ class Plan(Table):
                 f"{MOST_NODES} edge nodes"
             )
         ordered = sorted(self.failures, key=lambda failure: failure.at)
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             if after.at < before.at + before.down:
                 faults.append(
                     f"failures: {after.do} at {after.at:g} s begins before {before.do} of {before.at:g} s is over; "
@@ -336,8 +334,8 @@ class Plan(Table):
     def _windows(self) -> list[str]:
         streams, tiers = self.streams, self.tiers
         if self.edge.on and streams.join_window > streams.lifetime - (1 + tiers):
+            most = f"lifetime - {1 + tiers} s = {streams.lifetime - 1 - tiers:g} s"
             return [
-                f"streams.join_window: {streams.join_window:g} s must be at most lifetime - {1 + tiers} s = "
-                f"{streams.lifetime - 1 - tiers:g} s, or an edge replays streams that have ended"
+                f"streams.join_window: {streams.join_window:g} s must be at most {most}, or ended streams are replayed"
             ]
         return []

@@ -134,7 +134,9 @@ class Simulation:
         if away.any():
             self.refused(who[away], at[away] + half[away])
             who, at, half = who[~away], at[~away], half[~away]
-        process, answered, ends = self.edges.direct(at)
+        # A connection that is used again leads to its process: one that was away long has few clients for long.
+        same = np.where(fleet.kept[who] & (fleet.stream[who] < 0), -1 - fleet.stream[who], -1)
+        process, answered, ends = self.edges.direct(at, same)
         full = np.isinf(answered)
         if full.any():
             self._full(who[full])
@@ -181,7 +183,7 @@ class Simulation:
         window = np.maximum(edges.joinable(stream) - age, 0)
         self._opened(who, ready + half, end + half, stream, life - age, window)
 
-    def _opened(
+    def _opened(  # noqa: PLR0917 - six columns of one table
         self, who: Indices, at: Floats, ends: Floats, stream: NDArray[np.int32], left: Floats, joined: Floats
     ) -> None:
         """Give clients their streams, and say when they ask for the next."""
@@ -189,7 +191,9 @@ class Simulation:
         late = at - fleet.asked[who] > self._timeout[fleet.model[who]]
         if late.any():
             self.refused(who[late], fleet.asked[who[late]] + self._timeout[fleet.model[who[late]]])
-            who, at, ends, stream, left, joined = (column[~late] for column in (who, at, ends, stream, left, joined))
+            in_time = ~late
+            who, stream = who[in_time], stream[in_time]
+            at, ends, left, joined = at[in_time], ends[in_time], left[in_time], joined[in_time]
         waiting = self.edges.waits(stream)
         self.curves.opened(fleet, who, at, ends, stream, waiting)
         model = fleet.model[who]

@@ -15,8 +15,8 @@ __all__ = ["edge_machines", "processes_for", "sizing"]
 def sizing(plan: Plan, *, streams: float, storm: float, largest: float, rates: Rates, documents: float) -> Sizing:
     """Return what `streams` streams at the origin take.
 
-    `storm` of them open at once; `largest` are of one environment, and told of a change at once; `rates` are for each of
-    them and second, but `documents` of all.
+    `storm` of them open at once; `largest` are of one environment, and told of a change at once; `rates` are for each
+    of them and second, but `documents` of all.
     """
     costs, prices, targets = plan.costs, plan.prices, plan.targets
     by_descriptors = math.ceil(streams / costs.streams_per_process)

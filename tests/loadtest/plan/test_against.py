@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from flagstream.cli import app
+from loadtest.plan.against import UnlikeError, compared, plan_of
+from loadtest.results import Fault, Readmission, Results, Series, Streams, written
+
+SCENARIO: dict[str, Any] = {
+    "title": "Storm",
+    "seconds": 40.0,
+    "local": {"workers": 2, "settings": {"lifetime": 20}},
+    "environments": {"count": 3},
+    "clients": {"count": 400, "open_over": 2, "mix": [{"model": "eventsource", "share": 1, "via": "default"}]},
+    "publish": {"rate": 1, "until": None},
+    "timeline": [{"at": 12, "do": "kill", "part": "workers"}],
+    "thresholds": {},
+}
+
+
+def results(**changed: Any) -> Results:
+    return Results(
+        name="storm",
+        verdict="passed",
+        streams=Streams(clients=400, opened=1200, peak=400),
+        faults=[
+            Fault(
+                number=1,
+                at_s=12.0,
+                what="kill workers",
+                lost=399,
+                readmission=Readmission(count=399, p50_s=2.4, p99_s=3.1, max_s=3.3),
+            )
+        ],  # fmt: skip
+        series=Series(
+            at_s=[1.0, 2.0, 50.0], open=[10, 400, 400], opens_per_s=[10.0, 390.0, 0.0], origin_streams=[9, 399, 400]
+        ),
+        scenario={**SCENARIO, **changed},
+    )
+
+
+def test_the_plan_of_a_run_is_what_the_run_was() -> None:
+    plan = plan_of(results())
+    assert (plan.clients.count, plan.environments.count, plan.streams.lifetime) == (400, 3, 20)
+    assert plan.edge.on is False
+    assert plan.origin.processes == 2
+    assert [(failure.at, failure.do, failure.share) for failure in plan.failures] == [(12, "workers", 1)]
+
+
+def test_one_worker_of_four_is_a_quarter_of_them() -> None:
+    plan = plan_of(results(local={"workers": 4}, timeline=[{"at": 3, "do": "kill", "part": "worker"}]))
+    assert plan.failures[0].share == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"timeline": [{"at": 1, "do": "freeze", "part": "workers", "down": 3}]}, "no plan has 'freeze' of 'workers'"),
+        ({"clients": {"count": 1, "mix": [{"model": "eventsource", "slow": {}}]}}, "read slowly"),
+        ({"clients": {}}, "cannot be read"),
+    ],
+    ids=["freeze", "slow readers", "no scenario"],
+)
+def test_a_run_that_no_plan_can_be_is_refused(changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(UnlikeError, match=says):
+        plan_of(results(**changed))
+
+
+def test_predicted_and_measured_lie_side_by_side() -> None:
+    comparison = compared(results())
+    figures = {figure.name: figure for figure in comparison.figures}
+    assert figures["Streams, most at once"].predicted == 400
+    assert figures["kill workers, at 12.0 s: lost"].measured == 399
+    assert figures["kill workers, at 12.0 s: lost"].predicted == 400
+    back = figures["kill workers, at 12.0 s: back, 50 %"].predicted
+    assert back is not None
+    assert 1.0 < back < 3.2  # 1 to 3 s at random, and the start of a worker
+    assert comparison.at_s == [1.0, 2.0]
+    for curve in comparison.curves:
+        assert len(curve.predicted) == len(curve.measured) == 2
+
+
+def test_the_command_compares_and_writes_a_page(tmp_path: Path) -> None:
+    file, page = tmp_path / "results.json", tmp_path / "page.html"
+    file.write_bytes(written(results()))
+    ran = CliRunner().invoke(app, ["plan", "--against", str(file), "--html", str(page)])
+    assert ran.exit_code == 0, ran.output
+    assert "Predicted and measured" in ran.output
+    assert b"against-open" in page.read_bytes()
+
+
+def test_the_command_writes_json_and_a_page_that_loads_nothing(tmp_path: Path) -> None:
+    page, file = tmp_path / "plan.html", tmp_path / "plan.json"
+    options = ["--clients", "300", "--environments", "4", "--seconds", "60", "--direct", "--json", str(file)]
+    plan = tmp_path / "plan.toml"
+    plan.write_text('title = "<b>ours</b>"\nfailures = [{at = 30, do = "origin", down = 5}]\n')
+    ran = CliRunner().invoke(app, ["plan", str(plan), *options, "--html", str(page)])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(file.read_bytes())
+    assert found["clients"] == 300
+    assert found["failures"][0]["cut"] > 0
+    assert {"steady", "series", "costs", "sizing", "documents", "break_even_clients"} <= found.keys()
+    html = page.read_text()
+    assert "<b>ours</b>" not in html
+    assert "&lt;b&gt;ours&lt;/b&gt;" in html
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert 'src="' not in html
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--clients", "0"], "clients.count = 0"),
+        (["--mix", "flagsmith-js=x"], "say MODEL=SHARE"),
+        (["--against", "x.json", "--clients", "5"], "--against simulates"),
+        (["--against", "nowhere.json"], "cannot be read"),
+        (["nowhere.toml"], "cannot be read"),
+    ],
+    ids=["too few", "mix", "both", "no results", "no file"],
+)
+def test_what_cannot_be_is_said_in_a_sentence(options: list[str], says: str) -> None:
+    ran = CliRunner().invoke(app, ["plan", *options])
+    assert ran.exit_code == 2
+    assert says in ran.output
+    assert "Traceback" not in ran.output

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.plan import wire
+from loadtest.plan.costs import Bill, break_even, cheaper, curve, tiered
+from loadtest.plan.demand import direct_rates, occupied, rates, shares_of_models
+from loadtest.plan.settings import Plan, Tier
+from loadtest.plan.sizing import sizing
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+def bill(**given: Any) -> Bill:
+    plan = Plan.model_validate(given)
+    opens = 1 / plan.streams.lifetime
+    through = rates(plan, opens, dict.fromkeys(shares_of_models(plan), opens))
+    return Bill(plan=plan, direct=direct_rates(plan), through=through, streams_a_node=1.5, opens_a_node=0.05)
+
+
+def test_bytes_are_those_on_our_wire() -> None:
+    head, _, body = (GOLDEN / "stream_response.http").read_bytes().partition(b"\r\n\r\n")
+    assert len(head) + 4 == wire.HEAD
+    assert len(body) == wire.OPENING
+    assert len((GOLDEN / "stream_event.sse").read_bytes()) == wire.EVENT
+    assert len((GOLDEN / "stream_heartbeat.sse").read_bytes()) == wire.HEARTBEAT
+    assert wire.chunked(wire.HEARTBEAT) == len(b"8\r\n: ping\n\n\r\n")
+
+
+@pytest.mark.parametrize(("gigabytes", "price"), [(0, 0), (100, 0), (101, 1), (1100, 1000), (1200, 1050)], ids=str)
+def test_each_gigabyte_costs_what_its_tier_says(gigabytes: float, price: float) -> None:
+    tiers = [Tier(up_to_gb=100, per_gb=0), Tier(up_to_gb=1100, per_gb=1), Tier(per_gb=0.5)]
+    assert tiered(gigabytes, tiers) == pytest.approx(price)
+
+
+def test_a_client_hour_is_cheaper_in_a_larger_fleet() -> None:
+    points = curve(bill())
+    # Machines come whole; between decades nothing is hidden by that.
+    for point, larger in zip(points, points[4:], strict=False):
+        assert larger.direct_per_million_client_hours < point.direct_per_million_client_hours
+        assert larger.through_per_million_client_hours is not None
+        assert point.through_per_million_client_hours is not None
+        assert larger.through_per_million_client_hours < point.through_per_million_client_hours
+
+
+def test_an_edge_that_costs_next_to_nothing_pays_from_some_size_on() -> None:
+    cheap = bill(
+        prices={"cdn": [{"per_gb": 0.001}], "cdn_per_10k_requests": 0, "cdn_least": 300}, changes={"fetch": False}
+    )
+    ranges = cheaper(cheap)
+    found = break_even(ranges)
+    assert found is not None
+    assert cheap.through is not None
+    assert cheap.costs_through(found, cheap.through).total < cheap.costs_direct(found).total
+    assert cheap.costs_through(found // 2, cheap.through).total >= cheap.costs_direct(found // 2).total
+
+
+def test_an_edge_at_list_prices_with_short_streams_never_pays() -> None:
+    assert break_even(cheaper(bill())) is None
+
+
+def test_a_cdn_costs_its_least_however_few_clients_there_are() -> None:
+    small = bill(clients={"count": 1})
+    assert small.through is not None
+    costs = small.costs_through(1, small.through)
+    assert costs.cdn_traffic + costs.cdn_requests == pytest.approx(50)
+
+
+def test_documents_asked_for_by_version_reach_the_origin_once_a_cache() -> None:
+    mix = {"count": 100_000, "mix": [{"model": "flagstream"}]}
+    kept = bill(clients=mix, environments={"count": 1}, regions=[{"name": "here", "pops": 3}])
+    passed = bill(clients=mix, environments={"count": 1}, edge={"keeps_documents": False})
+    assert kept.through is not None
+    assert passed.through is not None
+    assert kept.origin_documents(100_000, kept.through) == pytest.approx(3 * kept.through.events)
+    assert passed.origin_documents(100_000, passed.through) == pytest.approx(100_000 * passed.through.events)
+
+
+@pytest.mark.parametrize(("shield", "pairs"), [("none", 60 * 3), ("region", 4 * 3), ("one", 3)])
+def test_with_many_clients_each_cache_has_some_of_each_environment(shield: str, pairs: int) -> None:
+    plan = Plan.model_validate(
+        {"environments": {"count": 3, "spread": "even"}, "edge": {"shield": shield}, "streams": {"join_window": 10}}
+    )
+    assert occupied(plan, 10_000_000) == pytest.approx(pairs)
+    assert occupied(plan, 1) == pytest.approx(1)
+
+
+def test_machines_follow_from_what_asks_for_most() -> None:
+    plan = Plan.model_validate({"targets": {"storm_s": 1, "delivery_p99_ms": 100}})
+    none = direct_rates(plan)
+    by_storm = sizing(plan, streams=1e6, storm=1e6, largest=0, rates=none, documents=0)
+    assert by_storm.cores_by_storm == pytest.approx(68.0)
+    assert by_storm.processes == 68
+    assert by_storm.machines == 9
+    by_delivery = sizing(plan, streams=1e6, storm=0, largest=1e6, rates=none, documents=0)
+    assert by_delivery.cores_by_delivery == pytest.approx(53.6)
+    by_files = sizing(plan, streams=1_900_001, storm=0, largest=0, rates=none, documents=0)
+    assert by_files.processes_by_descriptors == 101
+    by_memory = sizing(
+        plan.model_copy(update={"costs": plan.costs.model_copy(update={"kernel_kib": 1000.0})}),
+        streams=1e6, storm=0, largest=0, rates=none, documents=0,
+    )  # fmt: skip
+    assert by_memory.machines == by_memory.machines_by_memory == 100

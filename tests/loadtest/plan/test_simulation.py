@@ -1,0 +1,269 @@
+"""The simulator held to what reason says it must give, in cases where that can be worked out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loadtest.models import MODELS
+from loadtest.plan.fleet import GONE, IDLE, OPENING, RUNNING
+from loadtest.plan.planning import played, series_of, steady_of
+from loadtest.plan.settings import Plan
+from loadtest.plan.simulation import Simulation
+
+FAR = {"seconds": 150, "step": 0.25, "bin": 0.5}
+HERE = [{"name": "here", "pops": 1, "rtt_ms": 0, "origin_rtt_ms": 0}]
+
+
+def plan(**given: Any) -> Plan:
+    return Plan.model_validate({"regions": HERE, "environments": {"count": 1}, "failures": [], **given})
+
+
+def of(model: str, count: int, **more: Any) -> dict[str, Any]:
+    return {"count": count, "mix": [{"model": model}], **more}
+
+
+@pytest.mark.parametrize("model", ["flagsmith-js", "flagsmith-ios", "eventsource", "flagstream"])
+def test_a_fleet_that_goes_directly_opens_as_often_as_its_lifetime_and_wait_say(model: str) -> None:
+    from loadtest.plan.demand import cycle  # noqa: PLC0415
+
+    alone = plan(clients=of(model, 4_000), edge={"on": False}, origin={"processes": 4}, run=FAR)
+    outcome = played(alone)
+    expected = 4_000 / cycle(MODELS[model], alone)
+    assert outcome.steady.opens_per_s == pytest.approx(expected, rel=0.05)
+
+
+def test_one_environment_at_one_pop_is_one_stream_and_two_while_they_overlap() -> None:
+    simulation = Simulation(plan(clients=of("flagstream", 2_000), run=FAR), 2)
+    simulation.run()
+    streams = np.array(series_of(simulation).origin_streams)[16:]
+    assert set(streams.tolist()) == {1, 2}
+
+
+def test_each_pop_holds_a_stream_of_its_own_and_a_shield_holds_one_for_all() -> None:
+    many = {"regions": [{"name": "here", "pops": 20}], "clients": of("flagsmith-js", 4_000), "run": FAR}
+    without = played(plan(**many)).steady
+    shielded = played(plan(**many, edge={"shield": "one"}, streams={"join_window": 20})).steady
+    assert 20 <= without.origin_streams_peak <= 40
+    assert 1 <= shielded.origin_streams_peak <= 2
+
+
+def test_without_a_join_window_every_request_opens_a_stream_at_the_origin() -> None:
+    outcome = played(plan(clients=of("flagsmith-js", 1_000), streams={"join_window": 0}, run=FAR))
+    assert outcome.steady.origin_opens_per_s == pytest.approx(outcome.steady.opens_per_s)
+    assert outcome.steady.origin_streams_p50 > 900
+
+
+def test_browsers_come_back_as_late_as_retry_says() -> None:
+    killed = {"at": 60, "do": "workers", "down": 0}
+    storm = plan(
+        clients=of("eventsource", 5_000),
+        streams={"retry": 4},
+        origin={"processes": 2, "cores": 2},
+        failures=[killed],
+        run={"seconds": 90, "bin": 0.1},
+    )
+    outcome = played(storm)
+    [failure] = outcome.failures
+    assert failure.cut == 5_000
+    assert failure.readmission.count == 5_000
+    assert failure.readmission.p50_s == pytest.approx(4.0, abs=0.1)
+    assert failure.readmission.max_s is not None
+    assert failure.readmission.max_s < 4.3
+
+
+def test_a_storm_takes_as_long_as_the_origin_needs_to_open_all_of_it() -> None:
+    storm = plan(
+        clients=of("eventsource", 20_000, open_over=20),
+        edge={"on": True, "while_down": "error"},
+        streams={"retry": 2},
+        origin={"processes": 1, "cores": 1, "backlog": 65_535},
+        costs={"open_us": 400},
+        failures=[{"at": 50, "do": "workers", "down": 0}],
+        run={"seconds": 80},
+    )
+    direct = storm.model_copy(
+        update={
+            "clients": storm.clients.model_copy(
+                update={"mix": (storm.clients.mix[0].model_copy(update={"via": "origin"}),)}
+            )
+        }
+    )
+    [failure] = played(direct).failures
+    # They come after 2 s, and each takes 400 µs.
+    assert failure.readmission.max_s == pytest.approx(2.0 + failure.cut * 400e-6, rel=0.05)
+
+
+def test_connections_that_are_used_again_stay_with_their_process() -> None:
+    storm = plan(
+        clients=of("flagsmith-js", 4_000, open_over=5),
+        edge={"on": False},
+        origin={"processes": 2},
+        failures=[{"at": 40, "do": "workers", "share": 0.5}, {"at": 100, "do": "workers", "share": 0.5}],
+        run={"seconds": 120, "step": 0.1},
+    )
+    first, second = played(storm).failures
+    assert first.cut == pytest.approx(2_000, abs=250)
+    # Half of those came to the other one, which is then killed, and nobody left it since.
+    assert second.cut == pytest.approx(3_000, abs=350)
+
+
+def test_who_never_comes_back_by_its_model_gives_up() -> None:
+    outcome = played(
+        plan(clients=of("flagsmith-android", 1_000), failures=[{"at": 60, "do": "workers"}], run={"seconds": 90})
+    )
+    [failure] = outcome.failures
+    assert failure.gave_up == failure.cut
+    assert outcome.series.gave_up[-1] == failure.cut
+    assert failure.readmission.count == 0
+
+
+def test_clients_of_a_lost_pop_are_back_elsewhere_and_cost_the_origin_next_to_nothing() -> None:
+    outcome = played(
+        plan(
+            regions=[{"name": "here", "pops": 4}],
+            clients=of("flagsmith-js", 4_000),
+            failures=[{"at": 65, "do": "pop", "down": 20, "reroute": 1}],
+            run={"seconds": 100},
+        )
+    )
+    [failure] = outcome.failures
+    assert 800 < failure.cut < 1_200
+    assert failure.back.count == pytest.approx(failure.cut, abs=40)  # some were between two streams
+    assert failure.not_back == 0
+    assert failure.origin_opens_per_s_peak <= 16
+
+
+def test_while_the_origin_is_away_everybody_is_in_the_waiting_room_and_few_ask_the_origin() -> None:
+    outcome = played(
+        plan(
+            clients=of("flagstream", 3_000),
+            failures=[{"at": 70, "do": "origin", "down": 10}],
+            run={"seconds": 110},
+        )
+    )
+    [failure] = outcome.failures
+    assert failure.readmission.max_s is not None
+    assert failure.readmission.max_s < 5
+    assert failure.back.p50_s is not None
+    assert failure.back.p50_s > 10
+    assert failure.not_back == 0
+    assert max(outcome.series.in_waiting_room) == 3_000
+
+
+def test_clients_of_a_lost_edge_go_to_the_origin_and_come_back_to_the_edge() -> None:
+    outcome = played(
+        plan(
+            clients=of("flagsmith-js", 3_000),
+            origin={"processes": 2},
+            failures=[{"at": 65, "do": "cdn", "down": 20, "reroute": 2}],
+            run=FAR,
+        )
+    )
+    assert outcome.failures[0].not_back == 0
+    assert max(outcome.series.origin_streams) >= 2_900
+    assert outcome.series.origin_streams[-1] <= 4
+
+
+FAULTS = [
+    {"at": 40, "do": "pop", "down": 10, "reroute": 2},
+    {"at": 60, "do": "workers", "down": 1, "share": 0.5},
+    {"at": 75, "do": "origin", "down": 8},
+    {"at": 100, "do": "cdn", "down": 10},
+]
+
+
+@pytest.mark.parametrize("while_down", ["waiting-room", "last-resort", "error"])
+@pytest.mark.parametrize("shield", ["none", "region"])
+def test_no_client_is_lost_or_counted_twice(while_down: str, shield: str) -> None:
+    simulation = Simulation(
+        Plan.model_validate(
+            {
+                "clients": {"count": 1_500, "open_over": 10},
+                "regions": [{"name": "a", "pops": 3, "rtt_ms": 10}, {"name": "b", "pops": 2, "rtt_ms": 30}],
+                "environments": {"count": 5},
+                "edge": {"while_down": while_down, "shield": shield},
+                "origin": {"backlog": 50, "processes": 2},
+                "costs": {"open_us": 2_000},
+                "failures": FAULTS,
+                "run": {"seconds": 130, "step": 0.1},
+            }
+        ),
+        2,
+    )
+    fleet = simulation.fleet
+    seen: list[tuple[float, int, int, int]] = []
+    while simulation.now < 130:
+        now = simulation.advance()
+        running = (fleet.state == RUNNING) & (fleet.ends > now)
+        seen.append(
+            (
+                now,
+                int((running & (fleet.opened <= now)).sum()),
+                int((running & (fleet.opened > now)).sum()),
+                int((fleet.state == GONE).sum()),
+            )
+        )
+        assert np.isin(fleet.state, [IDLE, OPENING, RUNNING, GONE]).all()
+        assert np.isfinite(fleet.due[fleet.state != GONE]).all()
+        assert (fleet.due[fleet.state != GONE] >= now).all()
+    simulation.curves.finish(fleet)
+    series = series_of(simulation)
+    for now, is_open, _, gone in seen:
+        place = round(now / 0.25) - 1
+        if any(fault["at"] == now for fault in FAULTS):
+            continue  # a bin ends before what happens at its end
+        assert abs(series.open[place] - is_open) <= 2
+        assert series.gave_up[place] <= gone
+    begun = np.array(simulation.curves.began.levels())
+    parts = np.array(series.open) + np.array(series.connecting) + np.array(series.waiting) + np.array(series.gave_up)
+    np.testing.assert_allclose(parts, begun, atol=1e-6)
+    assert min(series.open) >= 0
+    assert min(series.connecting) >= 0
+    assert min(series.waiting) >= 0
+    assert min(series.in_waiting_room) >= 0
+    assert min(series.origin_streams) >= 0
+    assert series.gave_up[-1] == int((fleet.state == GONE).sum())
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
+    def opens(seed: int) -> list[float]:
+        simulation = Simulation(plan(clients=of("flagstream", 500), run={"seed": seed, "seconds": 40, "step": 0.1}), 2)
+        return simulation.run().opens.per_second().tolist()
+
+    first = opens(3)
+    assert opens(3) == first
+    assert opens(4) != first
+
+
+def test_half_the_step_gives_the_same_figures() -> None:
+    def figures(step: float) -> list[float]:
+        outcome = played(
+            Plan.model_validate(
+                {
+                    "clients": {"count": 8_000, "open_over": 10},
+                    "regions": [{"name": "here", "pops": 4}],
+                    "environments": {"count": 5},
+                    "failures": [{"at": 45, "do": "pop", "down": 10}, {"at": 65, "do": "origin", "down": 6}],
+                    "run": {"seconds": 100, "step": step},
+                }
+            )
+        )
+        found = [outcome.steady.opens_per_s, outcome.steady.origin_streams_p50, outcome.steady.open]
+        for failure in outcome.failures:
+            assert failure.back.p50_s is not None
+            assert failure.back.p99_s is not None
+            found += [failure.back.p50_s, failure.back.p99_s]
+        return found
+
+    assert figures(0.05) == pytest.approx(figures(0.025), rel=0.05)
+
+
+def test_the_steady_state_is_whole_lifetimes_before_the_first_failure() -> None:
+    steady_plan = Plan.model_validate({"clients": {"count": 100}, "failures": [{"at": 130, "do": "origin"}]})
+    simulation = Simulation(steady_plan, 2)
+    simulation.run()
+    steady = steady_of(steady_plan, series_of(simulation))
+    assert (steady.since_s, steady.until_s) == (70.0, 130.0)
