@@ -49,7 +49,9 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
 }
 """What is compared: a path into the results, its name, which is better, and how it is written."""
 
-IGNORED: Final = frozenset({"moment", "command", "began", "started", "finished", "when", "date", "commit"})
+IGNORED: Final = frozenset(
+    {"moment", "command", "began", "started", "finished", "when", "date", "commit", "load_average"}
+)
 """Parts of the provenance that differ between any two runs, or that say nothing about what was measured."""
 
 

@@ -124,7 +124,7 @@ def curves(results: Results) -> tuple[list[Plot], int]:
             title="At the origin, against clients",
             lines=[*_line("clients' streams", series.open, moments, 0), *origin] if origin else [],
             about="What the origin holds for them. Behind an edge, one stream serves many.",
-            log=True,
+            log=10 * max((streams or 0 for streams in series.origin_streams), default=0) < max(series.open, default=0),
         ),
         plot(
             id="cpu",

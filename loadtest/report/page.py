@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,19 +30,28 @@ def written(results: Results) -> bytes:
             plots={plot.id: plot for plot in plots},
             per=per,
             scenario=toml_text(results.scenario) if results.scenario else "",
-            provenance=list(facts(results.provenance)),
+            moment=dict(facts({name: results.provenance.get(name) for name in ("moment", "command")})),
+            provenance=_sections(results.provenance),
         )
     )
     return document(f"{results.title or results.name}: {results.verdict}", Markup(body), plots)  # noqa: S704 - escaped by its template
 
 
+def _sections(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what has no table of its own, then each table, with its name."""
+    plain = {name: value for name, value in provenance.items() if not isinstance(value, Mapping)}
+    tables = {name: value for name, value in provenance.items() if isinstance(value, Mapping)}
+    sections = [("run", list(facts(plain))), *((name, list(facts(value))) for name, value in tables.items())]
+    return [(name, rows) for name, rows in sections if rows]
+
+
 def facts(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the names and values of nested tables, names joined by dots."""
+    """Yield the names and values of nested tables, names joined by dots and lists as a shell has them."""
     for name, value in values.items():
         path = f"{before}{name}"
         if isinstance(value, Mapping):
             yield from facts(value, f"{path}.")
         elif isinstance(value, list | tuple):
-            yield path, " ".join(str(each) for each in value)
+            yield path, shlex.join(str(each) for each in value)
         else:
             yield path, "–" if value is None else str(value)

@@ -294,7 +294,7 @@ def _results(
             "flagstream": "0.1.0",
             "python": "3.11.7",
             "machine": {"cpu": "AMD EPYC 7R13", "cores": 2, "memory": 8 << 30, "kernel": "6.1.0"},
-            "command": f"flagstream loadtest run storm --local --clients {clients}",
+            "command": ["flagstream", "loadtest", "run", "storm", "--local", "--clients", str(clients)],
             "moment": "2026-11-20T14:03:11Z",
         },
     )

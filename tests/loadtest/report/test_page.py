@@ -170,5 +170,5 @@ def test_a_long_run_is_thinned_without_hiding_its_worst_moments() -> None:
 
 
 def test_provenance_is_told_by_dotted_names() -> None:
-    told = facts({"machine": {"cores": 2, "disks": ["a", "b"]}, "python": "3.11", "edge": None})
-    assert list(told) == [("machine.cores", "2"), ("machine.disks", "a b"), ("python", "3.11"), ("edge", "–")]
+    told = facts({"machine": {"cores": 2, "disks": ["a", "b c"]}, "python": "3.11", "edge": None})
+    assert list(told) == [("machine.cores", "2"), ("machine.disks", "a 'b c'"), ("python", "3.11"), ("edge", "–")]
