@@ -28,17 +28,27 @@ class Agent:
         self._say = say
         self._command = command
         self._conductor = ""
+        self._lines: dict[asyncio.Task[None], Line] = {}
 
     async def serve(self, host: str, port: int, listening: Callable[[int], None]) -> None:
         """Listen, for ever; `listening` is called with the port. Raises OSError where it cannot."""
         server = await asyncio.start_server(self._connected, host, port)
         listening(server.sockets[0].getsockname()[1])
-        async with server:
-            await server.serve_forever()
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            for line in self._lines.values():
+                line.hang_up()
+            await asyncio.gather(*self._lines)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line(reader, writer)
-        peer = "{}:{}".format(*writer.get_extra_info("peername")[:2])
+        task = asyncio.create_task(self._talk(line, "{}:{}".format(*writer.get_extra_info("peername")[:2])))
+        self._lines[task] = line
+        task.add_done_callback(self._lines.pop)
+
+    async def _talk(self, line: Line, peer: str) -> None:
         try:
             if await self._admitted(line, peer):
                 try:
@@ -48,8 +58,6 @@ class Agent:
                     self._say(f"{peer} has gone, and its generators with it")
         except LineError as error:
             self._say(f"{peer}: {error}")
-        except asyncio.CancelledError:  # the agent is being stopped; its generators are gone by now
-            pass
         finally:
             await line.close()
 

@@ -57,8 +57,12 @@ class Line:
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
-    async def close(self) -> None:
-        """Hang up."""
+    def hang_up(self) -> None:
+        """Hang up: whoever waits for a message is told so."""
         self._writer.close()
+
+    async def close(self) -> None:
+        """Hang up, and wait until that is done."""
+        self.hang_up()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

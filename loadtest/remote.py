@@ -53,6 +53,16 @@ class RemoteGenerator:
         await self._host.close()
 
 
+async def _greeted(line: Line, token: str) -> object:
+    """Return what the other side answers to a greeting; the line is closed where there is no answer."""
+    try:
+        line.send(Hello(token=token))
+        return await line.receive()
+    except BaseException:
+        await line.close()
+        raise
+
+
 class RemoteHost:
     """The connection to one agent."""
 
@@ -71,8 +81,7 @@ class RemoteHost:
         try:
             async with asyncio.timeout(ANSWERS_WITHIN):
                 line = Line(*await asyncio.open_connection(host.strip("[]"), int(port)))
-                line.send(Hello(token=token))
-                answer = await line.receive()
+                answer = await _greeted(line, token)
         except TimeoutError:
             raise GeneratorError(f"the agent at {address} does not answer") from None
         except OSError as error:
