@@ -40,7 +40,7 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "requests.edge": ("Requests at the edge", "neither", figures.count),
     "requests.origin": ("Requests at the origin", "less", figures.count),
     "requests.origin_streams_peak": ("Streams at the origin, most", "less", figures.count),
-    "fetches.count": ("Flags fetched", "less", figures.count),
+    "fetches.count": ("Flags fetched", "neither", figures.count),
     "fetches.failed": ("Fetches failed", "less", figures.count),
     "publishing.accepted": ("Changes accepted", "neither", figures.count),
     "publishing.p99_ms": ("Change answered, p99", "less", figures.ms),
