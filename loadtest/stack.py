@@ -19,7 +19,8 @@ class StackError(Exception):
 class Figures:
     """What the servers themselves say, as counted since they started; None where nobody can tell.
 
-    Requests are for streams; `origin_streams` are open now at the stream server, `edge_clients` at the edge.
+    Requests are for streams (at an edge it cannot always be told, and fetches of a version may be among them);
+    `origin_streams` are open now at the stream server, `edge_clients` at the edge.
     """
 
     origin_requests: int | None = None

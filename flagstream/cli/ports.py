@@ -24,10 +24,14 @@ def choose_port(port: int, option: str) -> int:
     return port
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing uses."""
+    """Return a port of 127.0.0.1 that nothing uses, and that was not given before: who asked may not listen yet."""
     for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
-        if _bindable(port):
+        if port not in _given and _bindable(port):
+            _given.add(port)
             return port
     raise failure("no free port could be found on 127.0.0.1")
 
