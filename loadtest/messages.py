@@ -37,6 +37,7 @@ __all__ = [
     "Ready",
     "Report",
     "Sample",
+    "Settle",
     "Slow",
     "Start",
     "Stop",
@@ -161,6 +162,10 @@ class Mark(Message, frozen=True, kw_only=True):
     fault: int
 
 
+class Settle(Message, frozen=True, kw_only=True):
+    """The scenario is over: nobody comes or leaves any more, so that who is there can become current."""
+
+
 class Ping(Message, frozen=True, kw_only=True):
     """Answered at once by a `Pong`: clocks of several hosts are compared by it."""
 
@@ -175,7 +180,7 @@ class Stop(Message, frozen=True, kw_only=True):
     """Close everything, answer `Ended`, end."""
 
 
-Order = Start | Open | Close | Cut | Published | Mark | Ping | Report | Stop
+Order = Start | Open | Close | Cut | Published | Mark | Ping | Report | Settle | Stop
 
 
 class Ready(Message, frozen=True, kw_only=True):

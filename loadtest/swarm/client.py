@@ -78,6 +78,8 @@ class Client(Holder):
                 self._start(now)
         elif kind == FETCH:
             self._ask(now)
+        elif self.crew.run.settling:
+            return
         elif kind == LEAVE:
             if not self._flags & GONE:
                 self.leave()

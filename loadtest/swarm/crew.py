@@ -47,6 +47,8 @@ class Run:
         self.epoch = epoch
         self.signature = signature
         self.mark = 0
+        self.settling = False
+        """Whether nobody is to come or leave any more."""
         self.meanings = Meanings()
         self.errors: dict[str, int] = {}
         """Failures that are this machine's."""

@@ -25,6 +25,7 @@ from loadtest.messages import (
     Ready,
     Report,
     Sample,
+    Settle,
     Start,
     Stop,
     Unpacker,
@@ -122,6 +123,8 @@ class Generator:
                     clients.pop().go_home()
             case Cut(share=share):
                 self._cut(share)
+            case Settle() if self._run is not None:
+                self._run.settling = True
             case Ping(sent=sent):
                 self._say(Pong(sent=sent, at=time.monotonic()))
             case Report():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from loadtest.messages import Cut, Mark, Published, Slow
+from loadtest.messages import Cut, Mark, Published, Settle, Slow
 from loadtest.models import MODELS, Loss
 from tests.loadtest.swarm.driving import Driven, now_version
 from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, answers, cuts, event, follow
@@ -249,6 +249,11 @@ async def test_clients_that_stay_a_while_are_replaced_by_others() -> None:
         assert told.now.clients <= 20
         assert told.lost == {}
         assert told.counts["opened"] >= 60
+        driven.say(Settle())
+        left = (await driven.report()).counts["left"]
+        await asyncio.sleep(0.5)  # in which every one of them would have left
+        assert (await driven.report()).counts["left"] == left
+        assert (await driven.stop()).lost == [0]
 
 
 async def test_a_body_without_chunks_ends_with_its_connection() -> None:
