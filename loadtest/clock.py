@@ -9,7 +9,7 @@ from typing import Final, Self
 
 __all__ = ["RunClock"]
 
-_SPIN: Final = 0.0015
+_SPIN: Final = 0.001
 """Seconds before the moment in which turns of the loop are counted: what loops sleep is whole milliseconds."""
 
 

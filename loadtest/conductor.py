@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from loadtest import results
 from loadtest.announcing import Announcer
+from loadtest.aside import aside
 from loadtest.clock import RunClock
 from loadtest.collecting import Collector
 from loadtest.composing import composed
@@ -196,29 +197,33 @@ class _Run:
             await asyncio.sleep(TURN / 5)
 
     async def _publish(self, clock: RunClock, signature: int) -> None:
-        scenario = self._scenario
-        if not self._stack.publisher_url:
+        scenario, stack = self._scenario, self._stack
+        if not stack.publisher_url:
             return
-        announcer = Announcer(self._stack.publisher_url, self._stack.sse_token)
-        changes = planned(
-            scenario.publish,
-            len(self._stack.environments),
-            scenario.seconds,
-            scenario.seed,
-            surges(scenario.timeline),
-        )
-        try:
-            await publish(
-                changes,
-                self._stack.environments,
-                announcer,
-                clock=clock,
-                signature=signature,
-                told=self._announced,
-                accepted=self._is_accepted,
-            )
-        finally:
-            await announcer.close()
+        here = asyncio.get_running_loop()
+
+        async def publishing() -> None:
+            announcer = Announcer(stack.publisher_url, stack.sse_token)
+            try:
+                await publish(
+                    planned(
+                        scenario.publish,
+                        len(stack.environments),
+                        scenario.seconds,
+                        scenario.seed,
+                        surges(scenario.timeline),
+                    ),
+                    stack.environments,
+                    announcer,
+                    clock=clock,
+                    signature=signature,
+                    told=self._announced,
+                    accepted=lambda index, version: here.call_soon_threadsafe(self._is_accepted, index, version),
+                )
+            finally:
+                await announcer.close()
+
+        await aside(publishing)
 
     def _is_accepted(self, environment: int, version: int) -> None:
         """Tell the generators; what is accepted in one turn of the loop goes out together."""
