@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests import authorities
 from tests.servers import NatsServer, PostgresServer, RedisServer, missing
 
 CHROMIUM_ARGUMENTS = [
@@ -20,6 +22,13 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before the first client is made, and before the processes of pytest-xdist are started, which inherit it."""
+    file = authorities.trust_one()
+    if file is not None:
+        config.add_cleanup(partial(file.unlink, missing_ok=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.authorities import of_the_outside
+
 FASTLY = Path(__file__).parents[2] / "cdn" / "fastly"
 MODULE = FASTLY / "terraform"
 
@@ -27,6 +29,7 @@ def run(terraform: str, folder: Path, *arguments: str) -> subprocess.CompletedPr
         timeout=120,
         check=False,
         cwd=folder,
+        env=of_the_outside(),
     )
 
 
