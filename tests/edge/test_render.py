@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.edge.varnish import COMPILER
 from tests.programs import COMMAND, environment
 from tests.servers import missing
 
@@ -24,7 +25,9 @@ def render(folder: Path, *options: str, **settings: object) -> subprocess.Comple
 def checked(folder: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("varnishd") is None:
         missing("varnishd", "varnish")
-    return subprocess.run([folder / "start", "-C", "-j", "none"], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [folder / "start", "-C", "-j", "none", *COMPILER], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_configuration_in_the_repository_is_the_one_of_the_defaults(tmp_path: Path) -> None:
