@@ -14,11 +14,12 @@ from typing import Any, Self
 
 import httpx
 
-from tests.servers import Process, free_port, wait_until
+from tests.servers import Process, answers, free_port, wait_until
 
 ADMIN_TOKEN = "admin-token-of-a-test"
 SSE_TOKEN = "sse-token-of-a-test"
 PREFIXES = ("PUBLISHER_", "STREAM_SERVER_", "FLAGSTREAM_")
+MEASURING = "COVERAGE_PROCESS_"
 COMMAND = [sys.executable, "-m", "flagstream"]
 
 
@@ -26,6 +27,14 @@ def environment(**settings: object) -> dict[str, str]:
     """The test's environment without settings of whoever runs it, with `settings` instead."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
     return kept | {name: str(value) for name, value in settings.items()}
+
+
+def unmeasured(env: dict[str, str]) -> dict[str, str]:
+    """Return `env` without what makes a Python program measure its coverage, which is a third of what its start costs.
+
+    For tests that need a program but whose subject it is not: those whose subject it is measure it.
+    """
+    return {name: value for name, value in env.items() if not name.startswith(MEASURING)}
 
 
 def is_alive(pid: int) -> bool:
@@ -37,12 +46,17 @@ def is_alive(pid: int) -> bool:
 
 
 class Program:
-    """A program with an HTTP port that stays the same over restarts."""
+    """A program with an HTTP port that stays the same over restarts; `measured` programs tell their coverage."""
 
-    def __init__(self, name: str, arguments: list[str], folder: Path, port: int, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], folder: Path, port: int, env: dict[str, str], *, measured: bool = False
+    ) -> None:
         self.name = name
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.process = Process([*COMMAND, *arguments], log=folder / f"{name}.log", env=env)
+        self.process = Process(
+            [*COMMAND, *arguments], log=folder / f"{name}.log", env=env if measured else unmeasured(env)
+        )
 
     def start(self, *, ready: bool = True) -> Self:
         self.process.start()
@@ -51,6 +65,9 @@ class Program:
         return self
 
     def is_ready(self) -> bool:
+        # This is asked a hundred times a second of a program that needs the processor to start.
+        if not answers(self.port):
+            return False
         try:
             return httpx.get(f"{self.url}/health/readiness", timeout=2).is_success
         except httpx.TransportError:
@@ -80,6 +97,7 @@ def publisher(
     database_url: str,
     stream_url: str = "http://127.0.0.1:1",
     name: str = "publisher",
+    measured: bool = False,
     **settings: object,
 ) -> Program:
     port = free_port()
@@ -92,11 +110,17 @@ def publisher(
         PUBLISHER_PUBLIC_STREAM_URL=stream_url,
         **{f"PUBLISHER_{key.upper()}": value for key, value in settings.items()},
     )
-    return Program(name, ["manage"], folder, port, env)
+    return Program(name, ["manage"], folder, port, env, measured=measured)
 
 
 def stream_server(
-    folder: Path, *, nats_url: str, upstream_url: str, name: str = "stream_server", **settings: object
+    folder: Path,
+    *,
+    nats_url: str,
+    upstream_url: str,
+    name: str = "stream_server",
+    measured: bool = False,
+    **settings: object,
 ) -> Program:
     port = free_port()
     env = environment(
@@ -105,7 +129,7 @@ def stream_server(
         STREAM_SERVER_UPSTREAM_URL=upstream_url,
         **{f"STREAM_SERVER_{key.upper()}": value for key, value in settings.items()},
     )
-    return Program(name, ["serve"], folder, port, env)
+    return Program(name, ["serve"], folder, port, env, measured=measured)
 
 
 def waiting_room(folder: Path, waiting_for: list[str]) -> Program:
@@ -123,11 +147,15 @@ def waiting_room(folder: Path, waiting_for: list[str]) -> Program:
 class Up:
     """`flagstream up --json` with free ports; `stack` is the line it printed."""
 
-    def __init__(self, data: Path | None, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path | None, *arguments: str, env: dict[str, str] | None = None, measured: bool = True
+    ) -> None:
         ports = ["--publisher-port", "0", "--stream-port", "0", "--nats-port", "0"]
         named = [] if data is None else ["--data", str(data)]
         self.command = [*COMMAND, "up", "--json", *ports, *named, *arguments]
         self.env = environment() if env is None else env
+        if not measured:
+            self.env = unmeasured(self.env)
         self.stack: dict[str, Any] = {}
 
     def __enter__(self) -> Self:

@@ -70,7 +70,7 @@ def test_no_block_of_the_readme_goes_untested() -> None:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("up")) as running:
+    with Up(tmp_path_factory.mktemp("up"), measured=False) as running:
         yield running
 
 

@@ -25,7 +25,7 @@ def sign_in(page: Page, up: Up) -> None:
 def test_a_toggle_on_the_page_reaches_every_kind_of_client(browser: Browser, tmp_path: Path) -> None:
     pages = tmp_path / "pages"
     pages.mkdir()
-    with Up(tmp_path / "data") as up:
+    with Up(tmp_path / "data", measured=False) as up:
         stack, demo = up.stack, up.stack["environment"]
         feature = demo["feature"]
         watch = [*COMMAND, "watch", demo["key"], "--api-url", stack["stream"]]
@@ -66,7 +66,7 @@ def test_a_browsers_own_event_source_follows_over_the_end_of_streams(browser: Br
     pages = tmp_path / "pages"
     pages.mkdir()
     short = environment(STREAM_SERVER_LIFETIME="2", STREAM_SERVER_JOIN_WINDOW="0", STREAM_SERVER_RETRY="0.2")
-    with Up(tmp_path / "data", env=short) as up:
+    with Up(tmp_path / "data", env=short, measured=False) as up:
         demo = up.stack["environment"]
         with served(pages, stream=up.stack["stream"], key=demo["key"], feature=demo["feature"]) as site:
             page = browser.new_page()

@@ -38,7 +38,7 @@ def test_sdks_and_browsers_hold_the_newest_values_over_ends_and_a_crash_of_nginx
 ) -> None:
     pages = tmp_path / "pages"
     pages.mkdir()
-    with Up(tmp_path / "data") as up, in_front(up, tmp_path) as nginx:
+    with Up(tmp_path / "data", measured=False) as up, in_front(up, tmp_path) as nginx:
         demo = up.stack["environment"]
         feature = demo["feature"]
         sdk = python_sdk(demo["server_key"], nginx.url, feature)

@@ -26,7 +26,8 @@ AUTH = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
 def program(folder: Path, **settings: Any) -> Program:
-    return publisher(folder, nats_url=NOWHERE, database_url=f"sqlite:///{folder / 'flagstream.db'}", **settings)
+    database_url = f"sqlite:///{folder / 'flagstream.db'}"
+    return publisher(folder, nats_url=NOWHERE, database_url=database_url, measured=True, **settings)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_a_second_signal_stops_at_once(running: Program) -> None:
     ],
 )
 def test_what_keeps_it_from_starting_is_one_sentence(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
-    given = {"database_url": f"sqlite:///{tmp_path / 'f.db'}", **settings}
+    given: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path / 'f.db'}", **settings}
     failing = publisher(tmp_path, nats_url=NOWHERE, **given)
     failing.start(ready=False)
     wait_until(lambda: not failing.process.running, "the end")
