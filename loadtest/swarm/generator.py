@@ -115,16 +115,11 @@ class Generator:
             case Published(versions=versions):
                 for environment, version in versions:
                     self._ledgers[environment].learn(version)
-            case Mark(fault=fault) if self._run is not None:
-                self._run.mark = fault
-            case Close(group=group, count=count):
-                clients = self._crews[group].clients
-                for _ in range(min(count, len(clients))):
-                    clients.pop().go_home()
-            case Cut(share=share):
-                self._cut(share)
-            case Settle() if self._run is not None:
-                self._run.settling = True
+            case Mark() | Settle() if self._run is not None:
+                self._run.mark = order.fault if isinstance(order, Mark) else self._run.mark
+                self._run.settling |= isinstance(order, Settle)
+            case Close() | Cut():
+                self._take_away(order)
             case Ping(sent=sent):
                 self._say(Pong(sent=sent, at=time.monotonic()))
             case Report():
@@ -166,11 +161,16 @@ class Generator:
             crew.clients.append(client)
             client.begin(now + order.over * number / order.count)
 
-    def _cut(self, share: float) -> None:
-        assert self._run is not None, "orders come after Start"
+    def _take_away(self, order: Close | Cut) -> None:
+        """Let clients leave, or break their connections."""
+        if isinstance(order, Close):
+            clients = self._crews[order.group].clients
+            for _ in range(min(order.count, len(clients))):
+                clients.pop().go_home()
+            return
         for crew in self._crews:
             for client in crew.clients:
-                if crew.chance.random() < share:
+                if crew.chance.random() < order.share:
                     client.cut()
 
     def fire(self, kind: int, when: float, now: float) -> None:

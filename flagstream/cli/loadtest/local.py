@@ -196,14 +196,15 @@ class LocalStack:
                 # The first tells the others, each in its way.
                 with Processes(pids[:1]) as first:
                     first.tell(sig)
-            await self._gone(processes, part)
+            await self._gone(processes, part, self._drain + MARGIN)
 
-    async def _gone(self, processes: Processes, what: str) -> None:
+    @staticmethod
+    async def _gone(processes: Processes, what: str, within: float) -> None:
         try:
-            async with asyncio.timeout(self._drain + MARGIN):
+            async with asyncio.timeout(within):
                 await processes.ended()
         except TimeoutError:
-            raise StackError(f"{what} had not ended {self._drain + MARGIN:g} s after it was told to") from None
+            raise StackError(f"{what} had not ended {within:g} s after it was told to") from None
 
     async def freeze(self, part: str, seconds: float) -> None:
         """Stop the processes of a part for `seconds` (SIGSTOP, SIGCONT)."""
@@ -214,12 +215,14 @@ class LocalStack:
     async def deploy(self) -> None:
         """Replace the workers of the stream server in place (SIGHUP); returns when the last old one has ended.
 
-        Raises StackError where one has not half a minute after the longest drain.
+        They go one after the other, each when its successor has loaded, for which half a minute is allowed, and drain
+        meanwhile. Raises StackError where one has not ended half a minute after all that.
         """
         supervisor = self._parts.pids("stream_server")[:1]
         with Processes(supervisor) as told, Processes(self._parts.workers()) as old:
             told.tell(signal.SIGHUP)
-            await self._gone(old, "a worker that was to be replaced")
+            loading = MARGIN * len(self._parts.workers())
+            await self._gone(old, "a worker that was to be replaced", loading + self._drain + MARGIN)
 
 
 async def _ended(stack: Stack) -> None:
