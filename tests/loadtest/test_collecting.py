@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -91,7 +93,7 @@ def test_curves_of_a_long_run_stay_short_and_keep_their_counts() -> None:
     curves.finish()
     series = curves.series
     assert 8 <= len(series.at_s) <= 16
-    curves_of: dict[str, object] = msgspec.to_builtins(series)
+    curves_of: dict[str, Any] = msgspec.to_builtins(series)
     lengths = [len(curve) for curve in curves_of.values() if isinstance(curve, list)]
     lengths += [len(curve) for curve in (*series.cpu.values(), *series.open_by_group.values())]
     assert set(lengths) == {len(series.at_s)}

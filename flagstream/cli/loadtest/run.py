@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +119,11 @@ def run(
     if local and (key or publish_url):
         raise failure("--key and --publish-url are of servers that are there; --local has its own", status=2)
     for address in agent or ():
-        host_and_port(address, "--agent")
+        host, _ = host_and_port(address, "--agent")
+        if local and not _is_loopback(host):
+            raise failure(
+                f"--agent {address} is on another host, which a --local stack cannot be reached from", status=2
+            )
     check_writable(json_file, "--json")
     check_writable(html_file, "--html")
     if key and environments is not None:
@@ -148,6 +153,13 @@ def run(
         write_atomically(html_file, page(found))
     Console(stderr=json_file == STDOUT, highlight=False).print(summary(found))
     raise typer.Exit(status(found))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(source: str, given: dict[str, Any], *, short: bool) -> Scenario:
@@ -215,7 +227,8 @@ async def _run(plan: Plan, stack: LocalStack | RemoteStack, *, quiet: bool) -> R
     except (PreflightError, StackError, GeneratorError) as error:
         return failed(plan, str(error))
     except asyncio.CancelledError:
-        return failed(plan, "interrupted before anything was measured", interrupted=True)
+        what = "again: what was measured is given up" if interrupts.begun else "before anything was measured"
+        return failed(plan, f"interrupted {what}", interrupted=True)
 
 
 async def _look_at(stack: RemoteStack) -> None:
