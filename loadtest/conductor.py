@@ -36,6 +36,9 @@ TURN: Final = 0.25
 ENDS_WITHIN: Final = 30.0
 """Seconds for the generators to say their last word."""
 
+COUNTED_WITHIN: Final = 0.3
+"""Seconds until servers tell of the last requests: workers add up what they counted four times a second."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -131,9 +134,10 @@ class _Run:
         try:
             await self._through(clock, signature)
             self._progress.phase = "finishing"
-            await self._servers.ask()
             self._troop.stop()
             _, late = await asyncio.wait(listening, timeout=ENDS_WITHIN)
+            await asyncio.sleep(COUNTED_WITHIN)
+            await self._servers.ask()
             if late:
                 self._reasons.append(f"{len(late)} of {len(listening)} generators did not say their last word")
             for task in (*listening, *around):

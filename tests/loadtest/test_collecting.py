@@ -95,7 +95,7 @@ def test_curves_of_a_long_run_stay_short_and_keep_their_counts() -> None:
     assert 8 <= len(series.at_s) <= 16
     curves_of: dict[str, Any] = msgspec.to_builtins(series)
     lengths = [len(curve) for curve in curves_of.values() if isinstance(curve, list)]
-    lengths += [len(curve) for curve in (*series.cpu.values(), *series.open_by_group.values())]
+    lengths += [len(curve) for curve in series.cpu.values()] + [len(curve) for curve in series.open_by_group.values()]
     assert set(lengths) == {len(series.at_s)}
     assert series.at_s[-1] == 250
     assert series.published[-1] == 1000
