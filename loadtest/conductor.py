@@ -26,6 +26,7 @@ from loadtest.scenario.schema import Scenario
 from loadtest.servers import Servers
 from loadtest.stack import Stack
 from loadtest.targets import targets
+from loadtest.telling import tell
 from loadtest.timeline import Timeline
 from loadtest.troop import Troop
 from loadtest.verdict import verdict
@@ -272,21 +273,11 @@ class _Run:
 
     def _tell(self) -> None:
         """Keep what the live view shows up to date."""
-        progress, total = self._progress, self._collector.whole.total
+        progress = self._progress
         progress.at = self._clock.now()
         if progress.phase in {"starting", "opening", "running"}:
             progress.phase = "opening" if progress.at < self._scenario.clients.open_over else "running"
-        progress.opened, progress.requests = total.counts["opened"], total.counts["requests"]
-        delivery = total.histograms["delivery"]
-        progress.deliveries = delivery.count
-        p50, p99 = delivery.percentile(0.5), delivery.percentile(0.99)
-        progress.delivery_p50_ms = None if p50 is None else p50 * 1e3
-        progress.delivery_p99_ms = None if p99 is None else p99 * 1e3
-        waits = [each for times in total.readmission.values() if (each := times.percentile(0.99)) is not None]
-        progress.readmission_p99_s = max(waits, default=None)
-        progress.duplicates = total.counts["duplicates"]
-        progress.out_of_order = total.counts["out_of_order"]
-        progress.errors = dict(total.errors)
+        tell(self._collector.whole.total, progress)
 
     def _say(self, sentence: str) -> None:
         self._progress.said.append((self._clock.now(), sentence))
