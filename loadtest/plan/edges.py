@@ -52,6 +52,7 @@ class Edges:
         self.log = Log()
         cores = plan.origin.cores or processes
         self.origin = Doors(processes, plan.costs.open_us * 1e-6 * max(1.0, processes / cores), plan.origin.backlog)
+        self._cores = cores
         self._queues = (
             Doors(pops, 1 / plan.edge.opens_per_s, 1_000_000) if plan.edge.opens_per_s and plan.edge.on else None
         )
@@ -66,6 +67,10 @@ class Edges:
     def queue(self, pop: Ints, at: Floats) -> Floats:
         """Return when POPs get to those who come at ascending `at`."""
         return at if self._queues is None else self._queues.admit(pop.astype(np.intp), at)
+
+    def restart(self, processes: int) -> float:
+        """Return the seconds that so many processes take to start together: they compile and import, on all cores."""
+        return self._plan.origin.restart * max(1.0, processes / self._cores)
 
     def join(self, pop: Ints, environment: Ints, at: Floats) -> tuple[Ints, Floats]:
         """Return the numbers of the streams that those get who ask `pop` at ascending `at`, and when they have them.

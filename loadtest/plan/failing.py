@@ -78,7 +78,7 @@ class Failing:
             through = np.zeros(edges.origin.count, dtype=bool)
             through[dead] = True
             lost = (log.process >= 0) & through[log.process]
-            edges.origin.shut(dead, now + max(failure.down, simulation.plan.origin.restart))
+            edges.origin.shut(dead, now + max(failure.down, edges.restart(len(dead))))
         else:
             through = np.zeros(edges.origin.count, dtype=bool)
             pops = np.arange(simulation.plan.pops) < (failure.count if failure.do == "pop" else simulation.plan.pops)

@@ -146,12 +146,12 @@ class Origin(Table):
     """The stream servers. `processes = 0`: as many as the plan needs by its steady state, two at least."""
 
     processes: Annotated[int, Field(ge=0, le=100_000)] = 0
-    cores: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Cores of all machines together; 0: one for each process."""
+    cores: Amount = 0.0
+    """Cores of all machines together, or what others leave of them; 0: one for each process."""
     backlog: Annotated[int, Field(ge=1, le=65_535)] = 4096
     """Connections that wait for one process before the kernel drops more; they try again after 1, 2, 4 … s."""
     restart: Seconds = 0.66
-    """From the death of a worker to its successor's first answer: of 1.68 s until 15,000 were back, what opening left."""
+    """From a worker's death to its successor's first answer: of 1.68 s until 15,000 were back, what opening left."""
 
 
 class Costs(Table):

@@ -50,26 +50,25 @@ def _steady(outcome: Outcome) -> Rows:
 
 
 def _failures(outcome: Outcome) -> Rows:
-    def back(away: Away) -> tuple[str, str, str]:
-        return s(away.p50_s), s(away.p99_s), s(away.max_s)
-
+    failures = outcome.failures
     return Rows(
         "Failures",
-        ("", "cut", "gave up", "back 50 %", "99 %", "last", "not back", "requests, peak", "opened at origin, peak"),
+        ("", *(f"{failure.what}, at {s(failure.at_s)}" for failure in failures)),
         [
-            (
-                f"{failure.what}, at {s(failure.at_s)}",
-                count(failure.cut),
-                count(failure.gave_up),
-                *back(failure.back),
-                count(failure.not_back),
-                rate(failure.requests_per_s_peak),
-                rate(failure.origin_opens_per_s_peak),
-            )
-            for failure in outcome.failures
-        ],
-        "Back: on a stream of the origin's again, a waiting room's does not count. Gave up: by their model they never "
-        "come back, until the app is started anew.",
+            ("Clients cut", *(count(failure.cut) for failure in failures)),
+            ("… that give up for good", *(count(failure.gave_up) for failure in failures)),
+            ("50 % back after", *(s(failure.back.p50_s) for failure in failures)),
+            ("99 % back after", *(s(failure.back.p99_s) for failure in failures)),
+            ("The last after", *(s(failure.back.max_s) for failure in failures)),
+            ("Not back by the end", *(count(failure.not_back) for failure in failures)),
+            ("Requests, at most", *(rate(failure.requests_per_s_peak) for failure in failures)),
+            ("Opened by clients, at most", *(rate(failure.opens_per_s_peak) for failure in failures)),
+            ("Opened at the origin, at most", *(rate(failure.origin_opens_per_s_peak) for failure in failures)),
+        ]
+        if failures
+        else [],
+        "Back: on a stream of the origin's again, a waiting room's does not count. Who gives up does so by his model, "
+        "until the app is started anew.",
     )
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from typer.testing import CliRunner
 
 from flagstream.cli import app
-from loadtest.plan.against import UnlikeError, compared, plan_of
+from loadtest.plan.against import UnlikeError, compared, cores_had, plan_of
 from loadtest.results import Fault, Readmission, Results, Series, Streams, written
 
 SCENARIO: dict[str, Any] = {
@@ -36,7 +37,7 @@ def results(**changed: Any) -> Results:
                 lost=399,
                 readmission=Readmission(count=399, p50_s=2.4, p99_s=3.1, max_s=3.3),
             )
-        ],  # fmt: skip
+        ],
         series=Series(
             at_s=[1.0, 2.0, 50.0], open=[10, 400, 400], opens_per_s=[10.0, 390.0, 0.0], origin_streams=[9, 399, 400]
         ),
@@ -69,6 +70,12 @@ def test_one_worker_of_four_is_a_quarter_of_them() -> None:
 def test_a_run_that_no_plan_can_be_is_refused(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(UnlikeError, match=says):
         plan_of(results(**changed))
+
+
+def test_the_cores_are_those_that_the_server_got_while_it_had_a_queue() -> None:
+    busy = Series(at_s=[1.0, 2.0, 3.0], connecting=[0, 300, 400], cpu={"stream_server": [0.01, 0.4, 0.6]})
+    assert cores_had(structs.replace(results(), series=busy)) == pytest.approx(0.5)
+    assert cores_had(results()) == 1.0
 
 
 def test_predicted_and_measured_lie_side_by_side() -> None:

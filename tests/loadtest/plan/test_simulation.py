@@ -231,7 +231,7 @@ def test_no_client_is_lost_or_counted_twice(while_down: str, shield: str) -> Non
 def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
     def opens(seed: int) -> list[float]:
         simulation = Simulation(plan(clients=of("flagstream", 500), run={"seed": seed, "seconds": 40, "step": 0.1}), 2)
-        return simulation.run().opens.per_second().tolist()
+        return [float(value) for value in simulation.run().opens.per_second()]
 
     first = opens(3)
     assert opens(3) == first

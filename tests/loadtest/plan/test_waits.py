@@ -5,6 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from loadtest.models import MODELS, Loss
 from loadtest.plan.waits import Waits, replace_after
@@ -15,8 +16,9 @@ DRAWS = 20_000
 NAMES = list(MODELS)
 
 
-def quantiles(values: list[float] | np.ndarray) -> np.ndarray:
-    return np.quantile(np.asarray(values), [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+def quantiles(values: list[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.quantile(np.asarray(values), [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+    return found
 
 
 @pytest.mark.parametrize("failures", [0, 1, 3, 9, 200])
