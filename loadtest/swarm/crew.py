@@ -113,7 +113,10 @@ class Crew:
 
     @property
     def behind(self) -> int:
-        """How many clients that still follow do not hold the newest version."""
+        """How many clients that still follow do not hold the newest version; who never reads follows nothing."""
+        slow = self.group.slow
+        if slow is not None and not slow.reads_every:
+            return 0
         return sum(cell.behind for cell in self._cells.values())
 
 
