@@ -137,8 +137,9 @@ class _Run:
             self._progress.phase = "finishing"
             self._troop.stop()
             _, late = await asyncio.wait(listening, timeout=ENDS_WITHIN)
-            await asyncio.sleep(COUNTED_WITHIN)
-            await self._servers.ask()
+            if self._servers.tell:
+                await asyncio.sleep(COUNTED_WITHIN)
+                await self._servers.ask()
             if late:
                 self._reasons.append(f"{len(late)} of {len(listening)} generators did not say their last word")
             for task in (*listening, *around):

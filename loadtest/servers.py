@@ -42,6 +42,11 @@ class Servers:
         self._clients_peak: int | None = None
         self._streams: int | None = None
 
+    @property
+    def tell(self) -> bool:
+        """Whether they say how many requests came to them."""
+        return self._first.origin_requests is not None or self._first.edge_requests is not None
+
     async def begin(self) -> None:
         """Take what there is before the run."""
         self.look()

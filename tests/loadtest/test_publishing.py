@@ -62,10 +62,10 @@ def test_no_rate_is_no_change() -> None:
     assert not changes(rate=0.0)
 
 
-async def published(server_url: str, *, seconds: float = 0.4, environments: int = 2, **settings: Any) -> Any:
+async def published(server_url: str, *, seconds: float = 0.2, environments: int = 2, **settings: Any) -> Any:
     told, accepted = Announcements(), []
     clock = RunClock.start()
-    announcer = Announcer(server_url, "secret", timeout=0.7)
+    announcer = Announcer(server_url, "secret", timeout=0.5)
     await publish(
         planned(Publishing(**settings), environments, seconds, 1),
         [Environment(key=f"key-{number}") for number in range(environments)],
@@ -83,9 +83,9 @@ async def published(server_url: str, *, seconds: float = 0.4, environments: int 
 async def test_a_change_is_sent_at_its_time_and_its_version_is_that_time() -> None:
     async with ScriptedHttp(plain("202 Accepted")) as server:
         told, accepted, clock = await published(server.url, rate=50.0)
-    assert (told.planned, told.sent, told.accepted, told.failed) == (20, 20, 20, 0)
-    assert told.took.count == 20
-    assert len(accepted) == len(set(accepted)) == 20
+    assert (told.planned, told.sent, told.accepted, told.failed) == (10, 10, 10, 0)
+    assert told.took.count == 10
+    assert len(accepted) == len(set(accepted)) == 10
     versions = sorted(version for _, version in accepted)
     assert {version % 1000 for version in versions} == {123}
     for number, version in enumerate(versions):
@@ -102,11 +102,11 @@ async def test_a_change_is_sent_at_its_time_and_its_version_is_that_time() -> No
 async def test_changes_go_out_on_time_although_nothing_is_answered() -> None:
     async with ScriptedHttp(silence) as server:
         told, accepted, clock = await published(server.url, rate=50.0)
-    assert len(server.requests) == 20
-    assert len(server.requests) == 20  # each on a connection of its own, for none is free
+    assert len(server.requests) == 10
+    assert len(server.requests) == 10  # each on a connection of its own, for none is free
     assert clock.now() < 10
-    assert (told.sent, told.accepted, told.failed) == (20, 0, 20)
-    assert told.errors == {"no answer in time": 20}
+    assert (told.sent, told.accepted, told.failed) == (10, 0, 10)
+    assert told.errors == {"no answer in time": 10}
     assert not accepted
 
 
@@ -130,10 +130,10 @@ async def test_two_changes_of_one_environment_are_never_of_the_same_version() ->
 @pytest.mark.asyncio
 async def test_failures_are_counted_by_kind_and_not_tried_again(answer: Answer | None, kind: str) -> None:
     if answer is None:
-        told, _, _ = await published(f"http://127.0.0.1:{free_port()}", rate=20.0)
+        told, _, _ = await published(f"http://127.0.0.1:{free_port()}", rate=40.0)
     else:
         async with ScriptedHttp(answer) as server:
-            told, _, _ = await published(server.url, rate=20.0)
+            told, _, _ = await published(server.url, rate=40.0)
         assert len(server.requests) == 8
     assert (told.planned, told.sent, told.accepted) == (8, 8, 0)
     assert told.errors == {kind: 8}
