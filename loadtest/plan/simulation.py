@@ -115,9 +115,9 @@ class Simulation:
 
     def _round_trip(self, who: Indices) -> Floats:
         fleet = self.fleet
-        rtt: Floats = np.where(
-            fleet.pop[who] == DIRECT, self._origin_rtt[fleet.region[who]], self._rtt[fleet.region[who]]
-        )
+        region, direct = fleet.region[who], fleet.pop[who] == DIRECT
+        rtt: Floats = self._rtt[region]
+        rtt[direct] = self._origin_rtt[region[direct]]
         return rtt
 
     def _arrivals(self, who: Indices, at: Floats) -> tuple[Indices, Floats, Floats]:
@@ -188,15 +188,15 @@ class Simulation:
     ) -> None:
         """Give clients their streams, and say when they ask for the next."""
         fleet = self.fleet
-        late = at - fleet.asked[who] > self._timeout[fleet.model[who]]
+        model = fleet.model[who]
+        late = at - fleet.asked[who] > self._timeout[model]
         if late.any():
-            self.refused(who[late], fleet.asked[who[late]] + self._timeout[fleet.model[who[late]]])
+            self.refused(who[late], fleet.asked[who[late]] + self._timeout[model[late]])
             in_time = ~late
-            who, stream = who[in_time], stream[in_time]
+            who, stream, model = who[in_time], stream[in_time], model[in_time]
             at, ends, left, joined = at[in_time], ends[in_time], left[in_time], joined[in_time]
         waiting = self.edges.waits(stream)
         self.curves.opened(fleet, who, at, ends, stream, waiting)
-        model = fleet.model[who]
         held = (fleet.state[who] == RUNNING) & (fleet.ends[who] >= at)
         fleet.opened[who] = np.where(held, fleet.opened[who], at)
         fleet.ends[who], fleet.stream[who], fleet.state[who] = ends, stream, RUNNING

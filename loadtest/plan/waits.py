@@ -54,12 +54,15 @@ class Waits:
         """Return the seconds that each client waits; infinite where its model never comes back."""
         grown = np.clip(failures.astype(np.int16) - 1, 0, MOST_GROWN)
         cap = self._cap[model, loss]
-        fixed = np.minimum(cap, self._fixed[model, loss] * self._fixed_factor[model, loss] ** grown)
+        fixed, most = self._fixed[model, loss], self._random[model, loss]
+        if grown.any():  # most calls are of clients that had no failure before
+            fixed = fixed * self._fixed_factor[model, loss] ** grown
+            most = most * self._random_factor[model, loss] ** grown
+        fixed = np.minimum(cap, fixed)
         fixed = np.where(
             self._obeys[model, loss], np.maximum(np.minimum(retry, self._longest_retry[model]), fixed), fixed
         )
-        most = np.minimum(cap, self._random[model, loss] * self._random_factor[model, loss] ** grown)
-        waited: Floats = fixed + most * chance.random(len(model))
+        waited: Floats = fixed + np.minimum(cap, most) * chance.random(len(model))
         waited[self.never[model, loss]] = np.inf
         return waited
 

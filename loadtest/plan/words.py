@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadtest.plan.outcome import Away, Outcome
+from loadtest.plan.outcome import Outcome
 from loadtest.report.figures import NONE, count, data_size, rate, s
 
 __all__ = ["Rows", "money", "tables"]
