@@ -172,8 +172,8 @@ def described(failure: Failure) -> str:
     if failure.do == "pop" and failure.count > 1:
         words = f"{failure.count} POPs lost"
     elif failure.do == "workers" and failure.share < 1:
-        words = f"{failure.share:.0%} of the workers killed"
-    return f"{words} for {failure.down:g} s" if failure.do != "deploy" else words
+        words = f"{failure.share:.0%} of the workers killed".replace("%", " %")
+    return f"{words} for {failure.down:g} s" if failure.down and failure.do != "deploy" else words
 
 
 def _away(histogram: NDArray[np.int64]) -> Away:
