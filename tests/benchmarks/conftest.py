@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,16 @@ import pytest
 
 from benchmarks.servers_under_test import Server, start
 from benchmarks.swarm import Swarm
+from tests.programs import MEASURING
 from tests.servers import missing
+
+
+@pytest.fixture(autouse=True)
+def _unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is timed here is not what measures its coverage."""
+    for name in list(os.environ):
+        if name.startswith(MEASURING):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

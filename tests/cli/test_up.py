@@ -46,7 +46,7 @@ def test_one_line_of_json_says_all_that_is_needed_to_use_it(tmp_path: Path) -> N
 
 def test_two_run_side_by_side_and_do_not_touch_each_other(tmp_path: Path) -> None:
     home = environment(XDG_DATA_HOME=tmp_path)
-    with Up(None, env=home) as first, Up(None, env=home) as second:
+    with Up(None, env=home, measured=False) as first, Up(None, env=home, measured=False) as second:
         assert not set(first.pids) & set(second.pids)
         assert first.stack["environment"]["key"] != second.stack["environment"]["key"]
         assert first.stack["admin_token"] != second.stack["admin_token"]
@@ -59,7 +59,7 @@ def test_two_run_side_by_side_and_do_not_touch_each_other(tmp_path: Path) -> Non
 
 
 def test_what_was_changed_is_there_after_a_restart_and_the_demo_is_made_once(tmp_path: Path) -> None:
-    with Up(tmp_path) as up:
+    with Up(tmp_path, measured=False) as up:
         before = up.stack
         up.toggle(enabled=False, value={"colour": "blue"})
     with Up(tmp_path) as up:

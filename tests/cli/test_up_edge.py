@@ -70,7 +70,7 @@ def test_many_clients_at_the_edge_are_one_stream_at_the_origin(tmp_path: Path) -
 
 @pytest.mark.parametrize("program", ["stream_server", "varnish", "waiting_room", "edge_report"])
 def test_what_is_killed_is_started_again_and_changes_go_on(tmp_path: Path, program: str) -> None:
-    with Up(tmp_path, *EDGE) as up:
+    with Up(tmp_path, *EDGE, measured=False) as up:
         os.kill(up.stack["pids"][program][0], signal.SIGKILL)
 
         def replaced() -> bool:
@@ -97,7 +97,7 @@ def test_what_is_killed_is_started_again_and_changes_go_on(tmp_path: Path, progr
 
 
 def test_documents_that_the_edge_keeps_for_long_are_never_old(tmp_path: Path) -> None:
-    with Up(tmp_path, *EDGE, env=environment(CDN_DOCUMENT_TTL=3600)) as up:
+    with Up(tmp_path, *EDGE, env=environment(CDN_DOCUMENT_TTL=3600), measured=False) as up:
         key = up.stack["environment"]["key"]
 
         def kept() -> httpx.Response:
