@@ -180,6 +180,7 @@ class _Run:
                     task.result()
             if not self._is_over:
                 self._progress.phase = "settling"
+                self._troop.settle()
                 await self._settled(clock, working[1])
         finally:
             for task in (*working, *ending):
@@ -196,7 +197,8 @@ class _Run:
         seen = clock.now()
         while clock.now() < until and not self._is_over:
             is_new = self._collector.at > seen + TURN  # a sample from before the last change knows nothing of it
-            if publishing.done() and is_new and not self._collector.whole.total.levels["behind"]:
+            levels = self._collector.whole.total.levels
+            if publishing.done() and is_new and not levels["behind"] + levels["new"]:
                 return
             if not publishing.done():
                 seen = clock.now()

@@ -11,7 +11,7 @@ from loadtest.messages import GroupSample, Sample
 
 __all__ = ["COUNTS", "HISTOGRAMS", "LEVELS", "Grid", "GroupPoint", "Point"]
 
-LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind", "deaf")
+LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind", "new", "deaf")
 COUNTS: Final = (
     *("requests", "connections", "opened", "left", "replaced", "events", "heartbeats", "deliveries", "catch_ups"),
     *("replays", "duplicates", "out_of_order", "skipped", "invalid", "bytes"),

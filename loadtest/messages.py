@@ -213,7 +213,9 @@ class GroupSample(Message, frozen=True, kw_only=True):
     gave_up: int = 0
     """That never come back, as their model has it."""
     behind: int = 0
-    """Clients that still follow, with or without a stream at the moment, and do not hold the newest version."""
+    """Clients that still follow, with or without a stream at the moment, and hold a version that is not the newest."""
+    new: int = 0
+    """Clients that hold no version yet, although there is one; they are not among those that are behind."""
     deaf: int = 0
     """That hold a stream and take nothing from it any more."""
     # counts

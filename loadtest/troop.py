@@ -24,6 +24,7 @@ from loadtest.messages import (
     Pong,
     Published,
     Ready,
+    Settle,
     Start,
     Stop,
     Target,
@@ -130,6 +131,10 @@ class Troop:
     def published(self, versions: Sequence[tuple[int, int]]) -> None:
         """Tell of versions that were accepted."""
         self._tell(Published(versions=list(versions)))
+
+    def settle(self) -> None:
+        """Let nobody come or leave any more."""
+        self._tell(Settle())
 
     def stop(self) -> None:
         """Let everyone say its last word."""

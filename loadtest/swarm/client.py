@@ -59,7 +59,7 @@ class Client(Holder):
         crew = self.crew
         crew.tally.clients += 1
         crew.tally.waiting += 1
-        self.cell.clients += 1
+        self.cell.comes()
         if crew.group.loads and crew.group.fetches and crew.model.loads is not Loading.NEVER:
             self._flags |= LOADING
         self._open_at(when)

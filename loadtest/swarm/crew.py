@@ -113,11 +113,19 @@ class Crew:
 
     @property
     def behind(self) -> int:
-        """How many clients that still follow do not hold the newest version; who never reads follows nothing."""
+        """How many clients that still follow hold a version that is not the newest."""
+        return sum(cell.behind for cell in self._cells.values()) if self._follows else 0
+
+    @property
+    def new(self) -> int:
+        """How many hold no version yet although there is one."""
+        return sum(cell.new for cell in self._cells.values()) if self._follows else 0
+
+    @property
+    def _follows(self) -> bool:
+        """Tell whether its clients read at all: who never reads follows nothing."""
         slow = self.group.slow
-        if slow is not None and not slow.reads_every:
-            return 0
-        return sum(cell.behind for cell in self._cells.values())
+        return slow is None or slow.reads_every > 0
 
 
 def _context(target: Target) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import socket
@@ -151,7 +152,7 @@ class Generator:
         ]
         now = time.monotonic()
         self._loop.observed()
-        self._loop.at(now + start.report_every, self, SAMPLE)
+        self._loop.at(self._next_sample(now), self, SAMPLE)
         self._loop.at(now + SWEEP_EVERY, self, SWEEP)
 
     def _open(self, order: Open) -> None:
@@ -180,13 +181,19 @@ class Generator:
             return
         if kind == SAMPLE:
             self._sample()
-            self._loop.at(now + self._start.report_every, self, SAMPLE)
+            self._loop.at(self._next_sample(now), self, SAMPLE)
         else:
             self._loop.at(now + SWEEP_EVERY, self, SWEEP)
             self._swept = (self._swept + 1) % SWEEPS
             for crew in self._crews:
                 for client in crew.clients[self._swept :: SWEEPS]:
                     client.sweep(now)
+
+    def _next_sample(self, now: float) -> float:
+        """Return the next moment to sample: the same ones for all generators, however late one of them was before."""
+        assert self._start is not None, "nothing is sampled before the start"
+        began, every = self._start.began, self._start.report_every
+        return began + (math.floor((now - began) / every + 1e-6) + 1) * every
 
     def _sample(self) -> None:
         start, run = self._start, self._run
@@ -198,7 +205,7 @@ class Generator:
             Sample(
                 process=start.process,
                 at=time.monotonic() - start.began,
-                groups=[crew.tally.taken(crew.behind) for crew in self._crews],
+                groups=[crew.tally.taken(crew.behind, crew.new) for crew in self._crews],
                 cpu=time.process_time(),
                 rss=int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
                 busy=busy,
@@ -211,7 +218,7 @@ class Generator:
     def _stop(self) -> None:
         if self._start is not None:
             self._sample()
-            self._say(Ended(process=self._start.process, lost=[crew.behind for crew in self._crews]))
+            self._say(Ended(process=self._start.process, lost=[crew.behind + crew.new for crew in self._crews]))
         self._end()
 
     def _end(self) -> None:

@@ -84,7 +84,7 @@ class Holder:
         if version > ledger.newest:
             ledger.learn(version)
         self.held = version
-        self.cell.holds(version)
+        self.cell.holds(version, held)
         if held:
             missed, skipped = ledger.missed(held, version)
             tally.staleness.record(now - (missed / 1e6 + crew.epoch))

@@ -54,7 +54,7 @@ class Tally:
         """Count what went wrong, in a few words."""
         self.errors[words] = self.errors.get(words, 0) + 1
 
-    def taken(self, behind: int) -> GroupSample:
+    def taken(self, behind: int, new: int = 0) -> GroupSample:
         """Return the sample, and begin to count anew."""
         counted: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
         counted |= {name: getattr(self, name).pairs() for name in _HISTOGRAMS}
@@ -66,6 +66,7 @@ class Tally:
             gave_up=self.gave_up,
             deaf=self.deaf,
             behind=behind,
+            new=new,
             lost=self.lost,
             errors=self.errors,
             readmission={mark: times.pairs() for mark, times in self.readmission.items()},
@@ -114,7 +115,7 @@ class Cell:
     `stream` is their request for a stream; that for flags is the path `document` and the `headers` after it.
     """
 
-    __slots__ = ("_current", "_newest", "clients", "document", "headers", "ledger", "stream")
+    __slots__ = ("_current", "_fresh", "_newest", "clients", "document", "headers", "ledger", "stream")
 
     def __init__(self, ledger: Ledger, *, stream: bytes = b"", document: bytes = b"", headers: bytes = b"") -> None:
         self.ledger = ledger
@@ -122,19 +123,32 @@ class Cell:
         self.document = document
         self.headers = headers
         self.clients = 0
+        self._fresh = 0
         self._current = 0
         self._newest = 0
 
     @property
+    def new(self) -> int:
+        """How many hold no version yet although there is one."""
+        return self._fresh if self.ledger.newest else 0
+
+    @property
     def behind(self) -> int:
-        """How many do not hold the newest version; nobody is behind where none was ever published."""
+        """How many hold a version that is not the newest."""
         ledger = self.ledger
         if not ledger.newest:
             return 0
-        return self.clients - (self._current if self._newest == ledger.newest else 0)
+        return self.clients - self._fresh - (self._current if self._newest == ledger.newest else 0)
 
-    def holds(self, version: int) -> None:
-        """Take that one more of them holds `version`, which it did not before."""
+    def comes(self) -> None:
+        """Take that there is one more, who holds nothing yet."""
+        self.clients += 1
+        self._fresh += 1
+
+    def holds(self, version: int, before: int) -> None:
+        """Take that one of them holds `version`, after `before` (0: nothing)."""
+        if not before:
+            self._fresh -= 1
         newest = self.ledger.newest
         if version == newest:
             if self._newest != newest:
@@ -144,5 +158,7 @@ class Cell:
     def leaves(self, held: int) -> None:
         """Take that one of them that holds `held` follows no more."""
         self.clients -= 1
-        if held and held == self.ledger.newest == self._newest:
+        if not held:
+            self._fresh -= 1
+        elif held == self.ledger.newest == self._newest:
             self._current -= 1

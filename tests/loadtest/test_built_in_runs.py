@@ -1,4 +1,4 @@
-"""Every scenario that comes with the package, in its form of ten seconds, as a user runs it: a real stack, real streams."""
+"""Every built-in scenario in its form of ten seconds, as a user runs it: a real stack, real streams."""
 
 from __future__ import annotations
 

@@ -20,7 +20,11 @@ class Plain:
     @property
     def behind(self) -> int:
         newest = max(self.published, default=0)
-        return sum(1 for version in self.held.values() if version != newest) if newest else 0
+        return sum(1 for version in self.held.values() if version not in {0, newest}) if newest else 0
+
+    @property
+    def new(self) -> int:
+        return sum(1 for version in self.held.values() if not version) if any(self.published) else 0
 
 
 steps = st.lists(
@@ -48,16 +52,16 @@ def test_the_count_of_clients_that_are_behind_is_that_of_looking_at_each(
                 plain.published.add(version)
             case ("come", client) if client not in plain.held:
                 plain.held[client] = 0
-                cells[client % 2].clients += 1
+                cells[client % 2].comes()
             case ("leave", client) if client in plain.held:
                 cells[client % 2].leaves(plain.held.pop(client))
             case ("take", client, version) if version > plain.held.get(client, version):
                 if version > ledger.newest:
                     ledger.learn(version)
                 plain.published.add(version)
+                cells[client % 2].holds(version, plain.held[client])
                 plain.held[client] = version
-                cells[client % 2].holds(version)
-        assert sum(cell.behind for cell in cells) == plain.behind
+        assert (sum(cell.behind for cell in cells), sum(cell.new for cell in cells)) == (plain.behind, plain.new)
 
 
 @given(st.sets(st.integers(1, 60), min_size=1), st.data())
