@@ -1,46 +1,33 @@
-"""Latencies as the swarm counts them: 64 buckets for each doubling, so that a figure is exact to 1.6 %."""
+"""Latencies as benchmarks read them, in milliseconds; the buckets are those of the load test and of native/swarm.c."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from loadtest.histogram import Histogram as Buckets
+
 __all__ = ["Histogram", "median"]
-
-PER_DOUBLING = 64
-
-
-def _microseconds(bucket: int) -> int:
-    """Return the lower bound of a bucket; the inverse of `bucket_of` in native/swarm.c."""
-    if bucket < PER_DOUBLING:
-        return bucket
-    exponent, part = divmod(bucket, PER_DOUBLING)
-    return (PER_DOUBLING + part) << (exponent - 1)
 
 
 class Histogram:
     """How many latencies fell into which bucket; adds up over processes."""
 
     def __init__(self, pairs: Iterable[Sequence[int]] = ()) -> None:
-        self._counts = Counter({int(bucket): int(count) for bucket, count in pairs})
+        self._buckets = Buckets(pairs)
 
     def __add__(self, other: Histogram) -> Histogram:
-        return Histogram((self._counts + other._counts).items())
+        both = Histogram(self._buckets.pairs())
+        both._buckets.add(other._buckets)
+        return both
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return self._counts.total()
+        return self._buckets.count
 
     def percentile(self, share: float) -> float:
         """Return the milliseconds that `share` (0 to 1) of all did not exceed; 0.0 when there are none."""
-        wanted = share * self.count
-        passed = 0
-        for bucket in sorted(self._counts):
-            passed += self._counts[bucket]
-            if passed >= wanted:
-                return _microseconds(bucket) / 1000
-        return 0.0
+        return (self._buckets.percentile(share) or 0.0) * 1000
 
     @property
     def worst(self) -> float:
