@@ -23,6 +23,7 @@ def composed(
     clock_error: float = 0.0,
     rss_begin: int | None = None,
     was_the_limit: bool = False,
+    shared_cores: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of `Results` that the swarm tells.
 
@@ -58,7 +59,7 @@ def composed(
             )
             for crowd, joined in zip(collector.crowds, collector.groups, strict=True)
         ],
-        "generator": _generator(collector, rss_begin, was_the_limit=was_the_limit),
+        "generator": _generator(collector, rss_begin, was_the_limit=was_the_limit, shared_cores=shared_cores),
         "series": collector.curves.series,
     }
 
@@ -121,7 +122,9 @@ def _delivery(joined: Joined, clock_error: float) -> results.Delivery:
     )
 
 
-def _generator(collector: Collector, rss_begin: int | None, *, was_the_limit: bool) -> results.Generator:
+def _generator(
+    collector: Collector, rss_begin: int | None, *, was_the_limit: bool, shared_cores: bool
+) -> results.Generator:
     own, whole = collector.own, collector.whole
     events, peak = whole.total.counts["events"], whole.peaks["open"]
     grown = None if rss_begin is None or not peak else max(0, own.rss_at_peak - rss_begin) // peak
@@ -137,6 +140,7 @@ def _generator(collector: Collector, rss_begin: int | None, *, was_the_limit: bo
         loop_max_ms=round(own.loop * 1e3, 2),
         errors=_by_frequency(own.errors),
         was_the_limit=was_the_limit,
+        shared_cores=shared_cores,
     )
 
 

@@ -17,7 +17,7 @@ from loadtest.composing import composed
 from loadtest.curves import Outside
 from loadtest.dividing import Crowd, crowds, most_at_once
 from loadtest.generators import COMMAND, GeneratorError
-from loadtest.limits import Cores, limits
+from loadtest.limits import Cores, limits, sharing
 from loadtest.messages import Ended, Failed, Sample
 from loadtest.mustering import Hosts, muster
 from loadtest.progress import Progress
@@ -287,19 +287,21 @@ class _Run:
 
     def _judged(self, names: list[str], rss_begin: int | None) -> results.Results:
         """Return the results, with the verdict that thresholds and the run itself lead to."""
-        warnings = list(limits(self._collector.own, self._announced, self._cores))
+        own = list(limits(self._collector.own, self._announced))
+        shared = list(sharing(self._cores))
         fields = composed(
             self._collector,
             targets=names,
             clock_error=self._troop.clock_error,
             rss_begin=rss_begin,
-            was_the_limit=bool(warnings),
+            was_the_limit=bool(own),
+            shared_cores=bool(shared),
         )
         found = results.Results(
             name=self._plan.name,
             title=self._scenario.title,
             verdict="passed",
-            warnings=warnings,
+            warnings=own + shared,
             requests=self._servers.requests(fields["streams"].requests),
             publishing=self._announced.results(),
             server=self._servers.processes(),

@@ -9,7 +9,7 @@ from typing import Final
 from loadtest.collecting import OwnCost
 from loadtest.publishing import LATE, Announcements
 
-__all__ = ["Cores", "limits"]
+__all__ = ["Cores", "limits", "sharing"]
 
 BUSY_FOR: Final = 1.0
 LATE_TIMER: Final = 0.25
@@ -52,8 +52,8 @@ def _ticks() -> tuple[int, int]:
     return busy, busy + idle + waiting
 
 
-def limits(own: OwnCost, announced: Announcements, cores: Cores | None) -> Iterator[str]:
-    """Yield a warning for each way in which the generator was the limit; `cores` where the servers share them."""
+def limits(own: OwnCost, announced: Announcements) -> Iterator[str]:
+    """Yield a warning for each way in which the generator was the limit."""
     if own.busy_for >= BUSY_FOR:
         yield (
             f"the generator was the limit: a process of it was busy {own.busy_for:g} s on end; "
@@ -72,6 +72,10 @@ def limits(own: OwnCost, announced: Announcements, cores: Cores | None) -> Itera
     if own.errors:
         kinds = ", ".join(f"{words} ({times})" for words, times in sorted(own.errors.items()))
         yield f"the generator was the limit: this machine failed it: {kinds}; use more --processes or another --agent"
+
+
+def sharing(cores: Cores | None) -> Iterator[str]:
+    """Yield a warning where servers and generator used up the `cores` that they shared; None: they shared none."""
     if cores is not None and cores.were_full:
         yield (
             f"all cores of this machine were in use for {100 * cores.full / cores.turns:.0f} % of the run: server and "

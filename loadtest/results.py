@@ -201,6 +201,9 @@ class Generator(Part, frozen=True, kw_only=True):
     loop_max_ms: float = 0.0
     errors: dict[str, int] = {}
     was_the_limit: bool = False
+    """Whether a limit of its own may have spoilt a figure."""
+    shared_cores: bool = False
+    """Whether it shared the cores of one machine with the servers, and they were all in use for part of the run."""
 
 
 class Threshold(Part, frozen=True, kw_only=True):

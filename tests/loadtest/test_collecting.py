@@ -12,7 +12,7 @@ from loadtest.curves import Curves, Outside
 from loadtest.dividing import Crowd
 from loadtest.grid import Grid, GroupPoint, Point
 from loadtest.histogram import Histogram
-from loadtest.limits import Cores, limits
+from loadtest.limits import Cores, limits, sharing
 from loadtest.messages import GroupSample, Sample
 from loadtest.models import Loss
 from loadtest.publishing import Announcements
@@ -202,23 +202,31 @@ def test_results_have_sums_peaks_and_percentiles_of_the_whole_and_of_each_group(
 
 def test_the_generator_says_when_it_was_the_limit_and_what_to_do() -> None:
     collected = collector()
-    assert not list(limits(collected.own, Announcements(planned=100, late=5), None))
+    assert not list(limits(collected.own, Announcements(planned=100, late=5)))
     for number in range(1, 5):
         collected.take(sample(0, number * STEP, GroupSample(), busy=0.95, late=0.3))
     collected.own.errors["no descriptor left (EMFILE)"] = 3
-    cores = Cores()
-    cores.turns, cores.full = 100, 11
-    busy, timer, late, errors, full = limits(collected.own, Announcements(planned=100, late=6), cores)
+    busy, timer, late, errors = limits(collected.own, Announcements(planned=100, late=6))
     assert "busy 1 s on end" in busy
     assert "--processes" in busy
     assert "300 ms late" in timer
     assert "6 of 100 changes" in late
     assert "no descriptor left (EMFILE) (3)" in errors
+
+
+def test_cores_that_servers_and_generator_used_up_together_are_told_apart_from_its_own_limits() -> None:
+    cores = Cores()
+    cores.turns, cores.full = 100, 11
+    (full,) = sharing(cores)
     assert "in use for 11 % of the run" in full
+    assert "the generator was the limit" not in full
+    assert not list(sharing(None))
+    cores.full = 10
+    assert not list(sharing(cores))
 
 
 def test_one_process_that_is_busy_only_at_times_is_no_limit() -> None:
     collected = collector()
     for number in range(1, 20):
         collected.take(sample(0, number * STEP, GroupSample(), busy=0.99 if number % 4 else 0.1))
-    assert not list(limits(collected.own, Announcements(), None))
+    assert not list(limits(collected.own, Announcements()))
