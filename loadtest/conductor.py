@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ async def conduct(plan: Plan, stack: Stack, progress: Progress, stop: asyncio.Ev
 
 def described(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as results have it: what TOML could say, without what does not apply."""
-    return scenario.model_dump(mode="json", exclude_none=True)
+    endless = {"publish": {"until"}} if scenario.publish.until == math.inf else None  # JSON has no infinity
+    return scenario.model_dump(mode="json", exclude_none=True, exclude=endless)
 
 
 class _Run:

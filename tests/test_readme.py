@@ -15,6 +15,7 @@ from cdn.settings import CdnSettings
 from flagstream.settings import ProgramSettings, load
 from publisher.settings import PublisherSettings
 from stream_server.settings import StreamServerSettings
+from tests.loadtest.test_built_in_runs import run_command
 from tests.programs import COMMAND, Up, environment
 from tests.servers import NatsServer, wait_until
 
@@ -65,7 +66,7 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
 
 def test_no_block_of_the_readme_goes_untested() -> None:
     languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == sorted(["text"] * 2 + ["sh"] * 4 + ["python"] * 3 + ["js", "toml"])
+    assert sorted(languages) == sorted(["text"] * 2 + ["sh"] * 6 + ["python"] * 3 + ["js", "toml"])
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def shell(up: Up, block: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_shell_blocks_do_what_the_walk_through_says(up: Up) -> None:
-    commands, watch, toggle, raw = blocks("sh")
+    commands, watch, toggle, raw, *_ = blocks("sh")
     for command in ("scripts/up", "scripts/test"):
         assert f"\n{command} " in f"\n{commands}"
         assert (ROOT / command).stat().st_mode & 0o111
@@ -123,6 +124,22 @@ def test_the_shell_blocks_do_what_the_walk_through_says(up: Up) -> None:
     assert '"feature_state_value"' in shell(up, raw.splitlines()[1]).stdout
     stream = shell(up, raw.splitlines()[0].replace("--max-time 3", "--max-time 1"))
     assert stream.stdout.startswith('event: environment_updated\ndata: {"updated_at": ')
+
+
+def test_the_storm_of_the_readme_is_the_one_that_is_run() -> None:
+    """tests/loadtest/test_built_in_runs.py runs it."""
+    (command,) = blocks("sh")[4].splitlines()
+    page = ["--html", "storm.html"]
+    assert command.split() == [".venv/bin/flagstream", *run_command("storm"), *page]
+
+
+@pytest.mark.slow
+def test_the_plan_of_the_readme_is_made(tmp_path: Path) -> None:
+    (command,) = blocks("sh")[5].splitlines()
+    words = [*COMMAND, *command.split()[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "<script" in (tmp_path / "plan.html").read_text()
 
 
 def python(up: Up, block: str, constants: str) -> subprocess.CompletedProcess[str]:

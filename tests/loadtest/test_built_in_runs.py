@@ -17,12 +17,16 @@ from tests.servers import missing
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+def run_command(name: str) -> list[str]:
+    return ["loadtest", "run", name, "--local", "--short"]
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_built_in_scenario_passes_in_its_short_form(name: str, tmp_path: Path) -> None:
     if name == "edge" and shutil.which("varnishd") is None:
         missing("varnishd", "varnish")
     report, page = tmp_path / "results.json", tmp_path / "report.html"
-    command = [sys.executable, "-m", "flagstream", "loadtest", "run", name, "--local", "--short", "--quiet"]
+    command = [sys.executable, "-m", "flagstream", *run_command(name), "--quiet"]
     done = subprocess.run(
         [*command, "--json", str(report), "--html", str(page)],
         capture_output=True,
