@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.command import answer
 from tests.programs import COMMAND, Up, environment
 
 pytestmark = pytest.mark.slow
@@ -23,11 +24,8 @@ def test_a_version_that_is_ahead_is_put_back_and_the_change_log_says_who_did_it(
         )
         assert response.status_code == 202
 
-        def reset(key: str) -> subprocess.CompletedProcess[str]:
-            command = [*COMMAND, "reset", key, "--data", str(tmp_path)]
-            return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
-
-        done = reset("elsewhere")
+        command = [*COMMAND, "reset", "elsewhere", "--data", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("elsewhere is at updated_at ")
         assert abs(float(done.stdout.split()[-1]) - time.time()) < 30
@@ -35,9 +33,9 @@ def test_a_version_that_is_ahead_is_put_back_and_the_change_log_says_who_did_it(
         assert (line["actor"], line["environment_key"]) == ("admin", "elsewhere")
         assert line["pushed_at"] is not None
 
-        unknown = reset("never-heard-of")
+        unknown = answer("reset", "never-heard-of", "--data", str(tmp_path))
         assert unknown.returncode == 1
         assert unknown.stderr == "flagstream: there is no environment 'never-heard-of'\n"
-        dotted = reset("a.b")
+        dotted = answer("reset", "a.b", "--data", str(tmp_path))
         assert dotted.returncode == 1
         assert "letters, digits" in dotted.stderr

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.programs import COMMAND, Up, environment, is_alive
+from tests.command import answer
+from tests.programs import Up, environment, is_alive
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -77,29 +78,27 @@ def test_without_a_demo_it_starts_empty(tmp_path: Path) -> None:
         assert up.api("GET", "/api/projects")["items"] == []
 
 
-@pytest.mark.parametrize("program", ["publisher", "stream_server", "nats"])
-def test_a_program_that_is_killed_is_started_again(tmp_path: Path, program: str) -> None:
+def test_a_program_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    def pids() -> dict[str, list[int]]:
+        return dict(json.loads((tmp_path / "up.json").read_text())["pids"])
+
     with Up(tmp_path) as up:
-        (victim,) = up.stack["pids"][program]
-        os.kill(victim, signal.SIGKILL)
-
-        def replaced() -> bool:
-            pids = json.loads((tmp_path / "up.json").read_text())["pids"][program]
-            return bool(pids) and victim not in pids
-
-        wait_until(replaced, f"the restart of {program}")
-
-        def works() -> bool:
-            try:
-                up.toggle(value="after the kill")
-                return flags(up)[0]["feature_state_value"] == "after the kill"
-            except httpx.HTTPError:
-                return False
-
-        wait_until(works, "a change after the restart", 30)
-        up.stack["pids"] = json.loads((tmp_path / "up.json").read_text())["pids"]
+        for program in ("publisher", "stream_server", "nats"):
+            (victim,) = pids()[program]
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: pids()[program] not in ([], [victim]), f"the restart of {program}")  # noqa: B023
+            wait_until(lambda: works(up, f"after the kill of {program}"), "a change after the restart", 30)  # noqa: B023
+        up.stack["pids"] = pids()
         up.stop()
         assert not [pid for pid in up.pids if is_alive(pid)]
+
+
+def works(up: Up, value: str) -> bool:
+    try:
+        up.toggle(value=value)
+        return flags(up)[0]["feature_state_value"] == value
+    except httpx.HTTPError:
+        return False
 
 
 def test_its_programs_go_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
@@ -135,13 +134,8 @@ def test_its_programs_go_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
 def test_errors_say_what_to_do_in_a_sentence(tmp_path: Path, arguments: list[str], status: int, sentence: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*COMMAND, *(argument.format(taken=port) for argument in arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment(XDG_DATA_HOME=tmp_path, COLUMNS="200"),
-        )
+        words = (argument.format(taken=port) for argument in arguments)
+        done = answer(*words, env=environment(XDG_DATA_HOME=tmp_path, COLUMNS="200"))
     assert done.returncode == status, done.stderr
     assert sentence.format(taken=port) in done.stderr
     assert "Traceback" not in done.stderr
@@ -152,8 +146,7 @@ def test_toggle_finds_the_running_stack_and_flips_sets_and_refuses(tmp_path: Pat
         demo = up.stack["environment"]
 
         def toggle(*arguments: str) -> subprocess.CompletedProcess[str]:
-            command = [*COMMAND, "toggle", *arguments, "--data", str(tmp_path)]
-            return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+            return answer("toggle", *arguments, "--data", str(tmp_path))
 
         flipped = toggle(demo["key"], demo["feature"], "--json")
         assert flipped.returncode == 0, flipped.stderr

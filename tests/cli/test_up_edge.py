@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.command import answer
 from tests.programs import COMMAND, Up, environment, is_alive
 from tests.servers import missing, wait_until
 
@@ -68,32 +69,31 @@ def test_many_clients_at_the_edge_are_one_stream_at_the_origin(tmp_path: Path) -
         assert not [pid for pid in up.pids if is_alive(pid)]
 
 
-@pytest.mark.parametrize("program", ["stream_server", "varnish", "waiting_room", "edge_report"])
-def test_what_is_killed_is_started_again_and_changes_go_on(tmp_path: Path, program: str) -> None:
+def test_what_is_killed_is_started_again_and_changes_go_on(tmp_path: Path) -> None:
+    def pids() -> dict[str, list[int]]:
+        return dict(json.loads((tmp_path / "up.json").read_text())["pids"])
+
     with Up(tmp_path, *EDGE, measured=False) as up:
-        os.kill(up.stack["pids"][program][0], signal.SIGKILL)
-
-        def replaced() -> bool:
-            pids = json.loads((tmp_path / "up.json").read_text())["pids"][program]
-            return bool(pids) and not set(pids) & set(up.stack["pids"][program])
-
-        wait_until(replaced, f"the restart of {program}")
-
-        def works() -> bool:
-            try:
-                with listening(up.stack["edge"], up.stack["environment"]["key"]) as client:
-                    read_until(client, b"data: ")
-                    state = up.toggle(value=os.urandom(4).hex())
-                    client.settimeout(3)
-                    read_until(client, json.dumps(state["updated_at"]).encode())
-            except (OSError, AssertionError):
-                return False
-            return True
-
-        wait_until(works, "a change after the restart", 30)
-        up.stack["pids"] = json.loads((tmp_path / "up.json").read_text())["pids"]
+        for program in ("stream_server", "varnish", "waiting_room", "edge_report"):
+            before = pids()[program]
+            os.kill(before[0], signal.SIGKILL)
+            wait_until(lambda: bool(pids()[program]) and not set(pids()[program]) & set(before), program)  # noqa: B023
+            wait_until(lambda: changes_go_on(up), f"a change after the restart of {program}", 30)
+        up.stack["pids"] = pids()
         up.stop()
         assert not [pid for pid in up.pids if is_alive(pid)]
+
+
+def changes_go_on(up: Up) -> bool:
+    try:
+        with listening(up.stack["edge"], up.stack["environment"]["key"]) as client:
+            read_until(client, b"data: ")
+            state = up.toggle(value=os.urandom(4).hex())
+            client.settimeout(3)
+            read_until(client, json.dumps(state["updated_at"]).encode())
+    except (OSError, AssertionError):
+        return False
+    return True
 
 
 def test_documents_that_the_edge_keeps_for_long_are_never_old(tmp_path: Path) -> None:
@@ -131,13 +131,7 @@ def test_watch_goes_through_the_edge_and_people_are_told_of_it(tmp_path: Path) -
 
 def test_errors_of_the_edge_say_what_to_do(tmp_path: Path) -> None:
     def said(*arguments: str, **settings: object) -> tuple[int, str]:
-        done = subprocess.run(
-            [*COMMAND, "up", "--data", str(tmp_path), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment(COLUMNS="200", **settings),
-        )
+        done = answer("up", "--data", str(tmp_path), *arguments, env=environment(COLUMNS="200", **settings))
         assert "Traceback" not in done.stderr
         return done.returncode, done.stderr
 

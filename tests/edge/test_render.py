@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import answer
 from tests.edge.varnish import COMPILER
-from tests.programs import COMMAND, environment
+from tests.programs import environment
 from tests.servers import missing
 
 ROOT = Path(__file__).parent.parent.parent
@@ -18,8 +19,7 @@ CHECKED_IN = ROOT / "cdn" / "varnish"
 
 
 def render(folder: Path, *options: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "edge", "render", "varnish", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(**settings))
+    return answer("edge", "render", "varnish", str(folder), *options, env=environment(**settings))
 
 
 def checked(folder: Path) -> subprocess.CompletedProcess[str]:
