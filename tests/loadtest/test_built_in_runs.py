@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from loadtest.scenario.reading import names
+from tests.programs import environment, unmeasured
 from tests.servers import missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -33,6 +34,7 @@ def test_a_built_in_scenario_passes_in_its_short_form(name: str, tmp_path: Path)
         text=True,
         check=False,
         timeout=280,
+        env=unmeasured(environment()),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(report.read_text())
