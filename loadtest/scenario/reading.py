@@ -25,6 +25,9 @@ __all__ = ["ScenarioError", "names", "read"]
 
 SHORT: Final = "short"
 SUFFIX: Final = ".toml"
+MOST: Final = 1 << 18
+"""Bytes of a file: tens of thousands of faults take minutes to be told, and a device may never end."""
+
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -72,13 +75,16 @@ def _file(source: Path | str) -> Path | Traversable:
 def _text(file: Path | Traversable) -> str:
     """Return what is in the file."""
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(MOST + 1)
     except FileNotFoundError:
         raise ScenarioError([f"{file}: there is no such file"]) from None
     except IsADirectoryError:
         raise ScenarioError([f"{file}: is a folder; name the file of a scenario in it"]) from None
     except OSError as error:
         raise ScenarioError([f"{file}: cannot be read: {error.strerror or error}"]) from None
+    if len(data) > MOST:
+        raise ScenarioError([f"{file}: is larger than {MOST >> 10} KiB; is it the file of a scenario?"])
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -39,6 +39,8 @@ _LOCAL: Final[Path] = ("local",)
 
 def rules(scenario: Scenario) -> Iterator[Breach]:
     """Yield each rule between several keys that `scenario` breaks."""
+    if not scenario.title.isprintable():  # a terminal would do what it says
+        yield Breach(("title",), f"title = {shown(scenario.title)} must be one line of printable characters")
     yield from _environments(scenario)
     yield from _clients(scenario)
     yield from _publishing(scenario)
@@ -125,6 +127,12 @@ def _deed(fault: Fault, at: Path) -> Iterator[Breach]:
     for key, how in _NEEDED.get(fault.do, ()):
         if not getattr(fault, key) or key not in fault.model_fields_set:
             yield Breach((*at, key), f'do = "{fault.do}" needs {key}: {how}', (at,))
+    for index, word in enumerate(fault.command):
+        if not word and not index:
+            yield Breach((*at, "command"), 'timeline.command must begin with a program, not with ""', (at,))
+        if "\0" in word:
+            says = f"timeline.command: {shown(word)} has a zero byte, which no program can be given"
+            yield Breach((*at, "command"), says, (at,))
     if fault.do == "clients" and "times" in fault.model_fields_set and fault.times <= 1:
         says = f'timeline.times = {fault.times:g} must be above 1 with do = "clients": 2 is as many again'
         yield Breach((*at, "times"), says, (at,))

@@ -162,6 +162,7 @@ def test_a_file_that_cannot_be_had_is_one_clear_sentence(tmp_path: Path) -> None
     assert faults(bad) == ["2: is not UTF-8: there is a byte 0xe9; save the file as UTF-8 text"]
     assert faults(tmp_path) == [" is a folder; name the file of a scenario in it"]
     assert faults(tmp_path / "none.toml") == [" there is no such file"]
+    assert faults(Path("/dev/zero")) == [" is larger than 256 KiB; is it the file of a scenario?"]
     assert faults(loop) == [" cannot be read: Too many levels of symbolic links"]
 
 
