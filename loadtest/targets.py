@@ -18,6 +18,7 @@ __all__ = ["PreflightError", "RemoteStack", "Url", "preflight", "targets"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _CONTENT: Final = "text/event-stream"
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 ANSWERS_WITHIN: Final = 10.0
 
 
@@ -129,20 +130,25 @@ async def preflight_publishing(url: str, token: str, key: str) -> None:
         raise PreflightError(
             f"to publish at {url} a token is needed: give --token, or FLAGSTREAM_SSE_TOKEN, the publisher's sse_token"
         )
+    if not _TOKEN.fullmatch(token):  # nor is it to be in what a client says of it, which the results would have
+        raise PreflightError("--token has characters that no token has; copy it again")
     path = f"{url.rstrip('/')}/sse/environments/{key}/queue-change"
     async with _client() as client:
         try:
             response = await client.post(path, headers={"Authorization": f"Token {token}"}, json={})
         except httpx.HTTPError as error:
             raise PreflightError(_unreachable(url, error)) from None
-        except UnicodeEncodeError:
-            raise PreflightError("--token has characters that no token has; copy it again") from None
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         raise PreflightError(f"the publisher at {url} refuses this token; give its sse_token with --token")
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED}:
         raise PreflightError(f"{url} has no queue-change (status {response.status_code}); give the publisher's URL")
     if response.is_server_error:
         raise PreflightError(f"the publisher at {url} fails (status {response.status_code})")
+    if response.is_redirect:
+        to = response.headers.get("location", "elsewhere")
+        raise PreflightError(f"{url} leads to {to} (status {response.status_code}); give the publisher's own URL")
+    if response.headers.get("content-type", "").lower().startswith("text/html"):
+        raise PreflightError(f"{url} answers queue-change with a page (text/html); give the publisher's URL")
 
 
 def _client() -> httpx.AsyncClient:

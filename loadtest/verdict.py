@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -21,9 +21,11 @@ def verdict(
     """Return `results` with their verdict, and the reasons of one that is not ``passed``.
 
     `broken` is what went wrong with the run itself; `published` is false where nobody could publish. A run that was
-    interrupted is judged by its thresholds, too, but they say nothing of a whole one.
+    interrupted is judged by its thresholds, too, but they say nothing of a whole one. One in which no stream was
+    opened, or no change accepted, fails even without thresholds.
     """
     reasons = list(broken)
+    reasons += [] if interrupted else _nothing(results)
     reasons += [f"could not {fault.what}: {fault.error}" for fault in results.faults if fault.error]
     found = judged(results, thresholds)
     for each in found:
@@ -34,6 +36,19 @@ def verdict(
     if interrupted:
         reasons.insert(0, f"interrupted after {results.seconds:.0f} s")
     return msgspec.structs.replace(results, thresholds=found, verdict=decided, reasons=reasons)
+
+
+def _nothing(results: Results) -> Iterator[str]:
+    """Yield what makes a run one of nothing, whatever its thresholds say: no stream, no change."""
+    streams, publishing = results.streams, results.publishing
+    if streams.requests and not streams.opened:
+        yield f"none of {streams.requests} requests for a stream was answered with one{_mostly(results.errors)}"
+    if publishing.sent and not publishing.accepted:
+        yield f"none of {publishing.sent} changes was accepted{_mostly(publishing.errors)}"
+
+
+def _mostly(errors: Mapping[str, int]) -> str:
+    return f", mostly for: {max(errors, key=errors.__getitem__)}" if errors else ""
 
 
 def _why(threshold: Threshold, *, published: bool) -> str:

@@ -193,6 +193,7 @@ async def test_a_run_opens_publishes_hurts_and_judges(tmp_path: Path) -> None:
     assert found.series.open[-1] == 9
     assert found.generator.processes == 2
     assert found.scenario["clients"]["count"] == 9
+    assert "until" not in found.scenario["publish"]  # it is infinity, which JSON has not
     assert found.provenance == {"moment": "now"}
 
 

@@ -205,9 +205,12 @@ def test_a_target_without_tls_is_told_apart(tmp_path: Path) -> None:
         ("401 Unauthorized", ["--token", "x"], "refuses this token"),
         ("404 Not Found", ["--token", "x"], "has no queue-change (status 404)"),
         ("500 Internal Server Error", ["--token", "x"], "fails (status 500)"),
+        ("308 Permanent Redirect\r\nLocation: https://a/", ["--token", "x"], "leads to https://a/ (status 308)"),
+        ("200 OK\r\nContent-Type: text/html", ["--token", "x"], "answers queue-change with a page (text/html)"),
+        ("400 Bad Request", ["--token", "x\ny"], "--token has characters that no token has"),
         ("400 Bad Request", [], "a token is needed: give --token"),
     ],
-    ids=["refused", "elsewhere", "failing", "none"],
+    ids=["refused", "elsewhere", "failing", "redirecting", "a_page", "broken_token", "none"],
 )
 def test_a_publisher_that_takes_no_changes_fails_the_run_before_it_begins(
     tmp_path: Path, status: str, words: list[str], reason: str
