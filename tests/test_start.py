@@ -1,0 +1,49 @@
+"""The start of the command, before there is a command line that could say anything."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+START = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "flagstream.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+            raise ModuleNotFoundError(name="somewhere")
+
+sys.meta_path.insert(0, Interrupting())
+{before}
+from flagstream.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "said"),
+    [
+        ("", -signal.SIGINT, ""),
+        ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 1, "the command line needs the package somewhere"),
+    ],
+    ids=["usually", "ignored"],
+)
+def test_an_interrupt_while_the_command_still_starts_ends_it_without_a_traceback(
+    before: str, status: int, said: str
+) -> None:
+    program = START.format(before=before)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
