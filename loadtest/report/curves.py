@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from loadtest.histogram import Histogram
+from loadtest.report import figures
 from loadtest.report.plots import Line, Mark, Plot, Values, cumulative, latencies
 from loadtest.report.thinning import thinned
 from loadtest.results import Results
@@ -38,10 +41,17 @@ def marks(results: Results) -> list[Mark]:
 
 
 def _line(
-    name: str, values: Values, moments: int, hue: int | None = None, *, filled: bool = False, sparse: bool = False
+    name: str,
+    values: Values,
+    moments: int,
+    hue: int | None = None,
+    *,
+    filled: bool = False,
+    sparse: bool = False,
+    quiet: bool = False,
 ) -> list[Line]:
-    """Return a line where there is one; series that a run did not have are empty."""
-    if len(values) != moments or not any(value is not None for value in values):
+    """Return a line where there is one: a run may not have had the series, and one that stayed 0 is none if `quiet`."""
+    if len(values) != moments or not any(value if quiet else value is not None for value in values):
         return []
     return [Line(name, values, hue, filled=filled, sparse=sparse)]
 
@@ -52,8 +62,10 @@ def curves(results: Results) -> tuple[list[Plot], int]:
     at, moments = series.at_s, len(series.at_s)
     faults = marks(results)
 
+    step = (at[-1] - at[0]) / max(moments - 1, 1) if at else 0.0
     plot = partial(Plot, x=at, sync=SYNC, marks=faults)
     groups = series.open_by_group if len(series.open_by_group) > 1 else {}
+    edge = results.requests.edge is not None or any(group.via == "edge" for group in results.groups)
     origin = _line("streams at the origin", series.origin_streams, moments, 1)
     made = [
         plot(
@@ -63,7 +75,7 @@ def curves(results: Results) -> tuple[list[Plot], int]:
                 *_line("all", series.open, moments, 0, filled=True),
                 *(line for place, name in enumerate(groups) for line in _line(name, groups[name], moments, place + 1)),
             ],
-            about="All clients, and each group of them." if groups else "",
+            about=_about_open(results, several=bool(groups)),
             wide=True,
         ),
         plot(
@@ -71,32 +83,35 @@ def curves(results: Results) -> tuple[list[Plot], int]:
             title="Opened and asked for",
             lines=[
                 *_line("opened", series.opens_per_s, moments, 2),
-                *_line("requests", series.requests_per_s, moments, 0),
+                *(
+                    msgspec.structs.replace(line, dashed=True)
+                    for line in _line("requests", series.requests_per_s, moments, 0)
+                ),
             ],
-            about="Streams a second. Requests that opened nothing were retries that came too early.",
+            about=f"A second, in each {step:.3g} s. Requests without a stream were turned away, or wait for an answer.",
             unit="per_s",
         ),
         plot(
             id="losses",
             title="Streams lost",
-            lines=_line("lost", series.losses_per_s, moments, 1, filled=True),
-            about="A second, otherwise than by a clean end.",
+            lines=_line("lost", series.losses_per_s, moments, 1, filled=True, quiet=True),
+            about=f"A second, in each {step:.3g} s, otherwise than by a clean end.",
             unit="per_s",
         ),
         plot(
             id="without",
             title="Clients without a stream",
             lines=[
-                *_line("waiting to try again", series.waiting, moments, 5),
-                *_line("connecting", series.connecting, moments, 0),
-                *_line("gave up for good", series.gave_up, moments, 7),
+                *_line("waiting to try again", series.waiting, moments, 5, quiet=True),
+                *_line("connecting", series.connecting, moments, 0, quiet=True),
+                *_line("gave up for good", series.gave_up, moments, 7, quiet=True),
             ],
             about="What their models do between two streams.",
         ),
         plot(
             id="behind",
             title="Clients behind the newest version",
-            lines=_line("behind", series.behind, moments, 3, filled=True),
+            lines=_line("behind", series.behind, moments, 3, filled=True, quiet=True),
             about="Staleness: those without a stream count too.",
         ),
         plot(
@@ -114,15 +129,16 @@ def curves(results: Results) -> tuple[list[Plot], int]:
             id="events",
             title="Events and fetches",
             lines=[
-                *_line("events", series.events_per_s, moments, 0),
-                *_line("fetches of flags", series.fetches_per_s, moments, 2),
+                *_line("events", series.events_per_s, moments, 0, quiet=True),
+                *_line("fetches of flags", series.fetches_per_s, moments, 2, quiet=True),
             ],
+            about="A second.",
             unit="per_s",
         ),
         plot(
             id="origin",
             title="At the origin, against clients",
-            lines=[*_line("clients' streams", series.open, moments, 0), *origin] if origin else [],
+            lines=[*_line("clients' streams", series.open, moments, 0), *origin] if origin and edge else [],
             about="What the origin holds for them. Behind an edge, one stream serves many.",
             log=10 * max((streams or 0 for streams in series.origin_streams), default=0) < max(series.open, default=0),
         ),
@@ -156,6 +172,14 @@ def curves(results: Results) -> tuple[list[Plot], int]:
         ),
     ]
     return [each for each in made if not each.empty], per
+
+
+def _about_open(results: Results, *, several: bool) -> str:
+    sentences = ["All clients, and each group of them."] if several else []
+    if results.streams.ended:
+        ended = figures.count(results.streams.ended)
+        sentences.append(f"Dips without a fault are clean ends ({ended} of them): clients wait as their model has it.")
+    return " ".join(sentences)
 
 
 def distributions(results: Results) -> list[Plot]:

@@ -28,17 +28,17 @@ def rate(value: float | None) -> str:
 
 
 def ms(value: float | None) -> str:
-    """Return milliseconds: ``3.42 ms``; from 10 s on as seconds."""
+    """Return milliseconds: ``3.42 ms``; from 1 s on as seconds."""
     if value is None:
         return NONE
-    return s(value / 1e3) if value >= 1e4 else f"{_digits(value)} ms"  # noqa: PLR2004 - five digits are hard to read
+    return s(value / 1e3) if value >= 999.5 else f"{_digits(value)} ms"  # noqa: PLR2004 - where rounding makes it one
 
 
 def s(value: float | None) -> str:
     """Return seconds: ``12.3 s``; below one as milliseconds, from two minutes on as ``2 min 5 s``."""
     if value is None:
         return NONE
-    if 0 < value < 1:
+    if 0 < value < 0.9995:  # noqa: PLR2004 - the same
         return f"{_digits(value * 1e3)} ms"
     if value < 2 * MINUTE:
         return f"{_digits(value)} s"

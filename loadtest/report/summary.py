@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.report import figures
+from loadtest.report.faults import all_back
+from loadtest.report.notices import notices
 from loadtest.report.words import printable
 from loadtest.results import Results
 
@@ -31,16 +33,26 @@ def summary(results: Results) -> RenderableType:
     if errors:
         told = ", ".join(f"{printable(what, 60)} {figures.count(times)}" for what, times in errors)
         parts += [Text(), Text.assemble(("Errors: ", "dim"), told)]
-    if results.generator.was_the_limit:
-        limit = "The generator was the limit: these figures may be the load test's own and not the server's."
-        parts += [Text(), Text(limit, "bold yellow")]
-    parts += [Text(f"Warning: {printable(warning)}", "yellow") for warning in results.warnings]
+    parts += _notices(results)
     if results.thresholds:
         parts += [Text(), _thresholds(results)]
     style = {"passed": "bold green", "failed": "bold red", "interrupted": "bold yellow"}[results.verdict]
     parts += [Text(), Text(results.verdict.capitalize(), style)]
     parts += [Text(f"  {printable(reason)}") for reason in results.reasons]
     return Group(*parts)
+
+
+def _notices(results: Results) -> list[RenderableType]:
+    """Return the warnings: what spoils figures is loud, cores that were shared are a note."""
+    told = notices(results)
+    parts: list[RenderableType] = []
+    if results.generator.was_the_limit:
+        limit = "The generator was the limit: some figures may be the load test's own and not the server's."
+        parts.append(Text(limit, "bold yellow"))
+    parts += [Text(f"  {printable(warning)}", "yellow") for warning in told.limit]
+    parts += [Text(f"Warning: {printable(warning)}", "yellow") for warning in told.others]
+    parts += [Text(f"Note: {printable(note)}", "dim") for note in told.shared]
+    return [Text(), *parts] if parts else []
 
 
 def _figures(results: Results) -> Table:
@@ -51,8 +63,13 @@ def _figures(results: Results) -> Table:
         *(figures.ms(value) for value in (delivery.p50_ms, delivery.p99_ms, delivery.max_ms)),
         f"{figures.count(delivery.count)} deliveries",
     )
+    again = (
+        ("re-admission", results.readmission, f"{figures.count(results.readmission.count)} lost and back")
+        if results.readmission.count or not results.gap.count
+        else ("after clean end", results.gap, f"{figures.count(results.gap.count)} back")
+    )
     for name, part, told in (
-        ("re-admission", results.readmission, f"{figures.count(results.readmission.count)} lost and back"),
+        again,
         ("behind for", staleness, f"most at once {figures.count(staleness.behind_peak)}"),
         ("stream answered", results.opening, f"most a second {figures.count(streams.opens_per_s_peak)}"),
     ):
@@ -66,7 +83,7 @@ def _figures(results: Results) -> Table:
         f"{figures.count(streams.requests)} requests, {figures.count(streams.gave_up)} gave up",
     )
     rows.add_row(
-        "not in order",
+        "versions",
         f"{figures.count(results.lost)} lost, {figures.count(results.duplicates)} duplicates, "
         f"{figures.count(results.out_of_order)} out of order",
     )
@@ -74,7 +91,8 @@ def _figures(results: Results) -> Table:
     if requests.edge is not None:
         rows.add_row(
             "edge",
-            f"{figures.count(requests.edge)} requests came to it, {figures.count(requests.origin)} to the origin",
+            f"of {figures.count(requests.sent)} requests {figures.count(requests.edge)} came to it, "
+            f"{figures.count(requests.origin)} to the origin",
         )
     outer = Table.grid()
     outer.add_row(rows)
@@ -90,31 +108,32 @@ def _faults(results: Results) -> Table:
     )
     for fault in results.faults:
         back = fault.readmission
-        end = figures.s(fault.all_back_s) if fault.all_back_s is not None else figures.NONE if fault.error else "never"
         table.add_row(
-            Text(printable(f"{fault.number} {fault.what}"), overflow="fold"),
+            Text(printable(f"{fault.number}: {fault.what}"), overflow="fold"),
             figures.s(fault.at_s),
             figures.count(fault.lost),
             *(figures.s(value) for value in (back.p50_s, back.p99_s, back.max_s)),
-            end,
+            all_back(results, fault),
         )
     return table
 
 
 def _groups(results: Results) -> Table:
+    lost = results.readmission.count or not results.gap.count
     table = _table(
         *(("clients", "left"), ("via", "left"), ("most", "right"), ("delivery p50", "right"), ("p99", "right")),
-        *(("back p50", "right"), ("p99", "right")),
+        *(("back p50" if lost else "clean end p50", "right"), ("p99", "right")),
     )
     for group in results.groups:
+        again = group.readmission if lost else group.gap
         table.add_row(
             Text(printable(group.name, 40), overflow="fold"),
             Text(printable(group.via, 20)),
             figures.count(group.streams.peak),
             figures.ms(group.delivery.p50_ms),
             figures.ms(group.delivery.p99_ms),
-            figures.s(group.readmission.p50_s),
-            figures.s(group.readmission.p99_s),
+            figures.s(again.p50_s),
+            figures.s(again.p99_s),
         )
     return table
 

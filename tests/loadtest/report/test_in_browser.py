@@ -77,7 +77,7 @@ def point_at(page: Page, plot: str, share: float) -> tuple[float, float]:
 def test_a_page_draws_every_plot_asks_for_nothing_and_answers_to_the_cursor(visit: Visit, run: Results) -> None:
     visitor = visit(written(run), viewport={"width": 1280, "height": 900})
     page = visitor.page
-    assert page.locator("figure.plot").count() == page.locator(".uplot canvas").count() == 13
+    assert page.locator("figure.plot").count() == page.locator(".uplot canvas").count() == 12
     blank = page.evaluate(
         """() => [...document.querySelectorAll(".uplot canvas")].filter(canvas => {
             const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -163,7 +163,7 @@ def test_paper_is_white_sharp_and_holds_every_plot(visit: Visit, run: Results) -
             box.querySelector(".u-wrap").getBoundingClientRect().width, box.clientWidth,
             box.querySelector("canvas").width])"""
     )
-    assert len(sizes) == 13
+    assert len(sizes) == 12
     assert all(shown <= room and dots == 2 * shown for shown, room, dots in sizes), sizes
     expect(page.locator(".zoom")).to_be_hidden()
 

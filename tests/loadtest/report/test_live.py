@@ -187,7 +187,7 @@ def test_the_summary_ends_with_the_verdict_and_is_plain_when_piped(run: Results)
     told = printed(run)
     assert "\x1b" not in told
     assert told.rstrip().endswith("Passed")
-    assert "1 kill worker " in told
+    assert "1: kill worker " in told
     assert "held  readmission.p99_s  <= 30" in told
     assert max(map(len, told.splitlines())) <= 80
 

@@ -13,7 +13,7 @@ import pytest
 from loadtest.report.curves import curves, marks
 from loadtest.report.page import facts, written
 from loadtest.report.thinning import MOST, thinned
-from loadtest.results import Fault, Generator, GroupResults, Readmission, Results, Series
+from loadtest.results import Fault, Generator, GroupResults, Readmission, Results, Seconds, Series
 from tests.loadtest.report.test_document import Elements
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}\u2028\ud800"
@@ -30,7 +30,7 @@ def test_a_page_of_1200_points_stays_small_and_has_every_plot(run: Results) -> N
     page = written(run)
     assert len(page) < 400_000
     assert set(plots(page)) == {
-        *("open", "rates", "losses", "without", "behind", "delivery", "events", "origin", "cpu", "rss"),
+        *("open", "rates", "losses", "without", "behind", "delivery", "events", "cpu", "rss"),
         *("percentiles", "readmission", "staleness"),
     }
     assert [each["name"] for each in plots(page)["open"]["lines"]] == ["all", *run.series.open_by_group]
@@ -40,13 +40,39 @@ def test_a_page_of_1200_points_stays_small_and_has_every_plot(run: Results) -> N
     ]
 
 
-def test_a_page_begins_with_the_verdict_then_thresholds_then_figures(run: Results) -> None:
+def test_a_page_begins_with_the_verdict_and_what_happened_then_figures_then_curves(run: Results) -> None:
     page = written(run).decode()
-    places = [page.index(f'id="{name}"') for name in ("verdict", "thresholds", "curves", "distributions", "faults")]
+    places = [page.index(f'id="{name}"') for name in ("verdict", "curves", "distributions", "faults", "thresholds")]
     assert places == sorted(places)
-    assert places[1] < page.index('class="tiles"') < places[2]
+    told = page.index("the newest version; no event came twice or out of order.")
+    assert places[0] < told < page.index('class="tiles"') < places[1]
     assert "✓ Passed" in page
-    assert "All 3 thresholds hold." in page
+    assert 'All 3 <a href="#thresholds">thresholds</a> hold.' in page
+
+
+def test_streams_at_the_origin_are_drawn_where_an_edge_stands_before_it(run: Results) -> None:
+    through = [msgspec.structs.replace(group, via="edge") for group in run.groups]
+    lines = plots(written(msgspec.structs.replace(run, groups=through)))["origin"]["lines"]
+    assert [line["name"] for line in lines] == ["clients' streams", "streams at the origin"]
+
+
+def test_what_never_happened_has_neither_tile_nor_curve_nor_row(run: Results) -> None:
+    quiet = msgspec.structs.replace(
+        run,
+        faults=[],
+        streams=msgspec.structs.replace(run.streams, gave_up=0, ended=12, lost={"cut": 0}),
+        readmission=Readmission(),
+        gap=Seconds(count=12, p50_s=1.5, p99_s=3.0, max_s=3.1),
+        series=msgspec.structs.replace(run.series, losses_per_s=[0.0] * len(run.series.at_s)),
+        errors={"refused": 0},
+    )
+    page = written(quiet).decode()
+    assert "Re-admission" not in page
+    assert "Back after a clean end" in page
+    assert "losses" not in plots(page.encode())
+    for nothing in ("Gave up</dt>", "Came to the edge", "refused", "most –"):
+        assert nothing not in page
+    assert '<p class="hint">None.</p>' in page
 
 
 def test_a_failed_run_says_by_what(run: Results) -> None:
@@ -54,7 +80,7 @@ def test_a_failed_run_says_by_what(run: Results) -> None:
     failed = msgspec.structs.replace(run, verdict="failed", reasons=["lost is not there"], thresholds=broken)
     page = written(failed).decode()
     assert "✗ Failed" in page
-    assert "1 of 3 thresholds failed." in page
+    assert '1 of 3 <a href="#thresholds">thresholds</a> failed.' in page
     assert "<li>lost is not there</li>" in page
 
 
@@ -67,12 +93,29 @@ def test_an_interrupted_run_says_that_it_was(run: Results) -> None:
 def test_a_generator_that_was_the_limit_is_the_loudest_warning(run: Results) -> None:
     assert "The generator was the limit" not in written(run).decode()
     limited = msgspec.structs.replace(
-        run, generator=Generator(was_the_limit=True), warnings=["timers were 300 ms late"]
+        run,
+        generator=Generator(was_the_limit=True, shared_cores=True),
+        warnings=["the generator was the limit: a timer was late", "all cores of this machine were in use", "a third"],
     )
     page = written(limited).decode()
-    assert (
-        page.index("The generator was the limit") < page.index("timers were 300 ms late") < page.index('class="tiles"')
+    order = (
+        "The generator was the limit",
+        "<li>a timer was late</li>",
+        "⚠ Warning",
+        "<li>a third</li>",
+        'class="note"',
     )
+    places = [page.index(each) for each in (*order, "All cores of this machine were in use.", 'class="tiles"')]
+    assert places == sorted(places)
+
+
+def test_cores_that_were_shared_are_a_note_and_no_warning(run: Results) -> None:
+    shared = msgspec.structs.replace(
+        run, generator=Generator(shared_cores=True), warnings=["all cores of this machine were in use"]
+    )
+    page = written(shared).decode()
+    assert "⚠" not in page
+    assert "All cores of this machine were in use." in page
 
 
 def test_nothing_in_the_results_is_taken_for_markup(run: Results) -> None:
@@ -103,7 +146,8 @@ def test_a_run_that_measured_nothing_has_a_page_too() -> None:
     page = written(Results(name="nothing", verdict="failed", reasons=["the target refused every stream"]))
     assert plots(page) == {}
     assert b"the target refused every stream" in page
-    assert b"<figure" not in page
+    for empty in (b"<figure", b'class="tile', b'id="load"', b"sets no thresholds"):
+        assert empty not in page
 
 
 def test_a_run_that_was_interrupted_at_once_has_no_plots_of_single_points() -> None:

@@ -1,0 +1,78 @@
+"""What happened in a run, in the few sentences that one would tell a colleague."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadtest.report import figures
+from loadtest.results import Results
+
+__all__ = ["gist", "not_current"]
+
+
+def gist(results: Results) -> list[str]:
+    """Return sentences on broken streams, on whether clients know what they should, and on what an edge kept away."""
+    if not results.streams.opened:
+        return ["No stream was ever opened."] if results.streams.requests else []
+    return [*_streams(results), *_versions(results), *_edge(results)]
+
+
+def not_current(results: Results) -> str:
+    """Return which groups the clients are of that were not current at the end; empty for a single group."""
+    named = [f"{group.name} {figures.count(group.lost)}" for group in results.groups if group.lost]
+    return ", ".join(named) if len(results.groups) > 1 else ""
+
+
+def _streams(results: Results) -> Iterator[str]:
+    streams, back = results.streams, results.readmission
+    broken = streams.lost.get("cut", 0) + streams.lost.get("silent", 0)
+    if broken:
+        sentence = f"{_many(broken, 'stream')} broke"
+        if back.count:
+            sentence += (
+                f": half of those that came back did so within {figures.s(back.p50_s)}, 99 % within "
+                f"{figures.s(back.p99_s)}, the last after {figures.s(back.max_s)}"
+            )
+        yield f"{sentence}."
+    elif streams.ended:
+        back = (
+            f", and 99 % of their clients were back within {figures.s(results.gap.p99_s)}" if results.gap.count else ""
+        )
+        yield f"No stream broke; {figures.count(streams.ended)} were ended cleanly by the servers{back}."
+    else:
+        yield "No stream broke."
+    if streams.gave_up:
+        yield f"{_many(streams.gave_up, 'client')} never came back, as the SDK that they model has it."
+
+
+def _versions(results: Results) -> Iterator[str]:
+    if not results.publishing.planned and not results.delivery.count:
+        yield "Nothing was published, so delivery and staleness were not measured."
+        return
+    if results.lost:
+        named = not_current(results)
+        yield f"{_many(results.lost, 'client')} had not the newest version at the end{f' ({named})' if named else ''}."
+    wrong = [
+        f"{_many(times, 'event')} {what}"
+        for times, what in ((results.duplicates, "came twice"), (results.out_of_order, "came out of order"))
+        if times
+    ]
+    if wrong:
+        yield f"{' and '.join(wrong)}."
+    elif not results.lost:
+        yield "At the end everybody who still followed had the newest version; no event came twice or out of order."
+
+
+def _edge(results: Results) -> Iterator[str]:
+    requests = results.requests
+    if requests.edge is None or requests.origin is None or not requests.sent:
+        return
+    held = ""
+    if requests.origin_streams_peak is not None:
+        most = _many(requests.origin_streams_peak, "stream")
+        held = f", which held at most {most} for {figures.count(results.streams.peak)}"
+    yield f"Of {_many(requests.sent, 'request')} for streams {figures.count(requests.origin)} came to the origin{held}."
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{figures.count(number)} {noun}{'' if number == 1 else 's'}"
