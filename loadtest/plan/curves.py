@@ -52,57 +52,50 @@ class Curves:
         """The same until a stream of the origin's."""
         self.cut = np.zeros(len(plan.failures), dtype=np.int64)
 
-    def opened(  # noqa: PLR0917 - six columns of one table
-        self,
-        fleet: Fleet,
-        who: Indices,
-        at: Floats,
-        ends: Floats,
-        stream: NDArray[np.int32],
-        waiting: NDArray[np.bool_],
+    def opened(
+        self, seen: NDArray[np.void], at: Floats, ends: Floats, stream: NDArray[np.int32], waiting: NDArray[np.bool_]
     ) -> None:
-        """Note streams, before the fleet does."""
-        self.opens.add(at)
-        self.opens_by_model += np.bincount(fleet.model[who], minlength=len(self.opens_by_model))
-        running = fleet.state[who] == RUNNING
-        had = running & (fleet.ends[who] > fleet.asked[who])
-        held = had & (fleet.ends[who] >= at)
+        """Note streams of clients whose rows are `seen` as they were before."""
+        began, over = self.opens.places(at), self.opens.places(ends)
+        self.opens.count(began)
+        self.opens_by_model += np.bincount(seen["model"], minlength=len(self.opens_by_model))
+        had = (seen["state"] == RUNNING) & (seen["ends"] > seen["asked"])
+        held = had & (seen["ends"] >= at)
         # The one that is left for this one ends now.
-        left = who[held]
-        if len(left):
-            self._take_back(fleet, left, at[held])
+        if held.any():
+            self._take_back(seen["ends"][held], seen["stream"][held], at[held])
         direct = stream < 0
         for level, part in ((self.direct, direct), (self.through_edge, ~direct), (self.in_waiting_room, waiting)):
             if part.all():
-                level.enter(at)
-                level.leave(ends)
+                level.count(began)
+                level.count(over, -1.0)
             elif part.any():
-                level.enter(at[part])
-                level.leave(ends[part])
-        asks = who[~held]
-        self.connecting.enter(np.where(had, fleet.ends[who], fleet.asked[who])[~held])
-        self.connecting.leave(at[~held])
-        self._returned(self.away, fleet.lost_at[asks], at[~held])
+                level.count(began[part])
+                level.count(over[part], -1.0)
+        asks = ~held
+        self.connecting.enter(np.where(had, seen["ends"], seen["asked"])[asks])
+        self.connecting.count(began[asks], -1.0)
+        self._returned(self.away, seen["lost_at"][asks], at[asks])
         real = ~waiting
-        self._returned(self.unserved, fleet.awaits[who[real]], at[real])
+        self._returned(self.unserved, seen["awaits"][real], at[real])
 
-    def _take_back(self, fleet: Fleet, who: Indices, at: Floats) -> None:
-        """End the streams of clients at `at` instead of at their end."""
-        ends, stream = fleet.ends[who], fleet.stream[who]
+    def _take_back(self, ends: Floats, stream: NDArray[np.int32], at: Floats) -> None:
+        """End streams at `at` instead of at their end."""
         direct = stream < 0
         for level, part in (
             (self.direct, direct),
             (self.through_edge, ~direct),
             (self.in_waiting_room, self._waits(stream)),
         ):
-            level.enter(ends[part])
-            level.leave(at[part])
+            if part.any():
+                level.enter(ends[part])
+                level.leave(at[part])
 
     def broken(self, fleet: Fleet, who: Indices, at: float) -> None:
         """Take back what was noted of streams that live at `at`, or were to open after it."""
         flying = fleet.opened[who] > at
         moments = np.where(flying, fleet.opened[who], at)
-        self._take_back(fleet, who, moments)
+        self._take_back(fleet.ends[who], fleet.stream[who], moments)
         self.connecting.enter(fleet.opened[who[flying]])
         self.connecting.leave(np.full(int(flying.sum()), at))
         self.opens.add(fleet.opened[who[flying]], -1.0)

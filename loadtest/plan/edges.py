@@ -79,10 +79,9 @@ class Edges:
         """
         return self._join(self._pops, pop * self._environments + environment, at, shield=False)
 
-    def joinable(self, stream: Ints) -> Floats:
-        """Return for how many seconds of its life each stream may be joined."""
+    def joinable(self, stream: Ints, waiting: NDArray[np.bool_]) -> Floats:
+        """Return for how many seconds of its life each stream may be joined; `waiting`: see `waits`."""
         window = np.full(len(stream), float(self._plan.streams.join_window))
-        waiting = self.waits(stream)
         if waiting.any():
             lives = self.log.end[stream[waiting]] - self.log.begin[stream[waiting]]
             window[waiting] = np.maximum(np.floor(lives) - 1 - self._plan.tiers, 0)
@@ -161,7 +160,7 @@ class Edges:
         if (parent == NO_STREAM).any():
             return parent, ready + leg
         log = self.log
-        window = self.joinable(parent)
+        window = self.joinable(parent, self.waits(parent))
         begin, end = log.begin[parent], log.end[parent]
         # A follower keeps the age of what it joined: its window ends with that of the stream itself.
         stream = log.add(

@@ -56,8 +56,10 @@ class Failing:
                 fleet.pop[:] = fleet.home
                 self._homes[:] = False
 
-    def blocked(self, who: Indices, at: Floats) -> NDArray[np.bool_]:
+    def blocked(self, who: Indices, at: Floats) -> NDArray[np.bool_] | None:
         """Tell who of those that ask cannot get anywhere: their POP is lost and they have not heard of another."""
+        if at.min() >= self._reached:
+            return None
         home = self._simulation.fleet.home[who]
         found: NDArray[np.bool_] = (at < self._reached) & (home != DIRECT) & self._homes[home]
         return found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["Level", "Rate", "Spread"]
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 Times = Floats | float
 
 
@@ -23,7 +24,14 @@ class Rate:
 
     def add(self, at: Times, times: Times = 1.0) -> None:
         """Count moments, each `times` as often."""
-        places = np.clip(np.atleast_1d(at) / self.width, 0, self.bins).astype(np.intp)
+        self.count(self.places(at), times)
+
+    def places(self, at: Times) -> Places:
+        """Return the bins of moments: the same in all curves of one run."""
+        return np.clip(np.atleast_1d(at) / self.width, 0, self.bins).astype(np.intp)
+
+    def count(self, places: Places, times: Times = 1.0) -> None:
+        """Count events by their bins, each `times` as often."""
         if not len(places):
             return
         first = int(places.min())

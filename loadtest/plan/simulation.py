@@ -24,6 +24,8 @@ __all__ = ["Simulation"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Rows = NDArray[np.void]
+"""Of `Fleet.rows`, as a batch sees them."""
 
 EPOCH: Final = 0.5
 """Seconds after which all clients are looked through for those who ask soon."""
@@ -96,55 +98,60 @@ class Simulation:
                 batch, again = repeated[now], np.concatenate([again, repeated[~now]])
 
     def _ask(self, who: Indices) -> None:
-        fleet, at = self.fleet, self.fleet.due[who]
-        fresh = fleet.tries[who] == 0
-        asking = who[fresh]
-        fleet.asked[asking] = at[fresh]
-        had = asking[fleet.state[asking] == RUNNING]
-        fleet.failures[had[fleet.ends[had] - fleet.opened[had] >= self._short[fleet.model[had]]]] = 0
+        fleet, at = self.fleet, self.fleet.due.take(who)
+        seen = fleet.rows.take(who)
+        fresh = seen["tries"] == 0
+        np.copyto(seen["asked"], at, where=fresh)
+        lived = seen["ends"] - seen["opened"] >= self._short.take(seen["model"])
+        seen["failures"][fresh & (seen["state"] == RUNNING) & lived] = 0
+        fleet.note(who, seen)
         self.curves.requests.add(at[fresh])
         blocked = self.failing.blocked(who, at)
-        if blocked.any():
-            self.refused(who[blocked], at[blocked] + self._round_trip(who[blocked]))
-            who, at = who[~blocked], at[~blocked]
-        direct = fleet.pop[who] == DIRECT
-        if direct.any():
-            self._ask_origin(who[direct], at[direct])
+        if blocked is not None and blocked.any():
+            self.refused(who[blocked], at[blocked] + self._round_trip(seen.compress(blocked)))
+            who, seen, at = who[~blocked], seen.compress(~blocked), at[~blocked]
+        direct = seen["pop"] == DIRECT
+        if not direct.any():
+            if len(who):
+                self._ask_edge(who, seen, at)
+            return
+        self._ask_origin(who[direct], seen.compress(direct), at[direct])
         if not direct.all():
-            self._ask_edge(who[~direct], at[~direct])
+            self._ask_edge(who[~direct], seen.compress(~direct), at[~direct])
 
-    def _round_trip(self, who: Indices) -> Floats:
-        fleet = self.fleet
-        region, direct = fleet.region[who], fleet.pop[who] == DIRECT
-        rtt: Floats = self._rtt[region]
-        rtt[direct] = self._origin_rtt[region[direct]]
+    def _round_trip(self, seen: Rows) -> Floats:
+        rtt: Floats = self._rtt.take(seen["region"])
+        direct = seen["pop"] == DIRECT
+        if direct.any():
+            rtt[direct] = self._origin_rtt[seen["region"][direct]]
         return rtt
 
-    def _arrivals(self, who: Indices, at: Floats) -> tuple[Indices, Floats, Floats]:
-        """Return who asks, by when the request is there; that moment; and half a round trip."""
-        rtt = self._round_trip(who)
-        arrival = at + rtt * np.where(self.fleet.kept[who], HALF, NEW_CONNECTION)
+    def _arrivals(self, who: Indices, seen: Rows, at: Floats) -> tuple[Indices, Rows, Floats, Floats]:
+        """Return who asks, by when the request is there, and their rows; that moment; and half a round trip."""
+        rtt = self._round_trip(seen)
+        arrival = at + rtt * np.where(seen["kept"], HALF, NEW_CONNECTION)
         order = np.argsort(arrival)
-        return who[order], arrival[order], rtt[order] * HALF
+        return who.take(order), seen.take(order), arrival.take(order), rtt.take(order) * HALF
 
-    def _ask_origin(self, who: Indices, at: Floats) -> None:
+    def _ask_origin(self, who: Indices, seen: Rows, at: Floats) -> None:
         fleet = self.fleet
-        who, at, half = self._arrivals(who, at)
+        who, seen, at, half = self._arrivals(who, seen, at)
         away = at < self.edges.back
         if away.any():
             self.refused(who[away], at[away] + half[away])
-            who, at, half = who[~away], at[~away], half[~away]
+            who, seen, at, half = who[~away], seen.compress(~away), at[~away], half[~away]
         # A connection that is used again leads to its process: one that was away long has few clients for long.
-        same = np.where(fleet.kept[who] & (fleet.stream[who] < 0), -1 - fleet.stream[who], -1)
+        same = np.where(seen["kept"] & (seen["stream"] < 0), -1 - seen["stream"], -1)
         process, answered, ends = self.edges.direct(at, same)
         full = np.isinf(answered)
         if full.any():
             self._full(who[full])
         let = ~full
-        who, at, half, ends = who[let], answered[let], half[let], ends[let]
-        fleet.state[who[fleet.state[who] == OPENING]] = IDLE
-        window = self._direct_window(ends - at)
-        self._opened(who, at + half, ends + half, -1 - process[let], ends - at, window)
+        who, seen, at, half, ends = who[let], seen.compress(let), answered[let], half[let], ends[let]
+        fleet.state[who[seen["state"] == OPENING]] = IDLE
+        seen["state"][seen["state"] == OPENING] = IDLE
+        window, stream = self._direct_window(ends - at), -1 - process[let]
+        self._opened(who, seen, at + half, ends + half, stream, self.edges.waits(stream), ends - at, window)
 
     def _direct_window(self, life: Floats) -> Floats:
         window: Floats = np.minimum(self.plan.streams.join_window, np.maximum(np.floor(life - 2), 0))
@@ -163,60 +170,75 @@ class Simulation:
         fleet.tries[waits] += 1
         fleet.state[waits[(fleet.state[waits] != RUNNING) | (fleet.ends[waits] <= fleet.asked[waits])]] = OPENING
 
-    def _ask_edge(self, who: Indices, at: Floats) -> None:
-        fleet, edges = self.fleet, self.edges
-        who, at, half = self._arrivals(who, at)
-        pop = fleet.pop[who].astype(np.int32)
+    def _ask_edge(self, who: Indices, seen: Rows, at: Floats) -> None:
+        edges = self.edges
+        who, seen, at, half = self._arrivals(who, seen, at)
+        pop = seen["pop"].astype(np.int32)
         at = edges.queue(pop, at)
         if not np.all(at[:-1] <= at[1:]):
             order = np.argsort(at, kind="stable")
-            who, at, half, pop = who[order], at[order], half[order], pop[order]
-        stream, ready = edges.join(pop, fleet.environment[who], at)
+            who, seen, at, half, pop = who[order], seen.take(order), at[order], half[order], pop[order]
+        stream, ready = edges.join(pop, seen["environment"], at)
         failed = stream == NO_STREAM
         if failed.any():
             self._answered_at_once(who[failed], at[failed] + half[failed])
             let = ~failed
-            who, at, half, stream, ready = who[let], at[let], half[let], stream[let], ready[let]
-        begin, end = edges.log.begin[stream], edges.log.end[stream]
-        age = np.floor(np.maximum(at - begin, 0.0))
-        life = np.where(edges.log.waiting[stream], end - begin, self.plan.streams.lifetime)
-        window = np.maximum(edges.joinable(stream) - age, 0)
-        self._opened(who, ready + half, end + half, stream, life - age, window)
-
-    def _opened(  # noqa: PLR0917 - six columns of one table
-        self, who: Indices, at: Floats, ends: Floats, stream: NDArray[np.int32], left: Floats, joined: Floats
-    ) -> None:
-        """Give clients their streams, and say when they ask for the next."""
-        fleet = self.fleet
-        model = fleet.model[who]
-        late = at - fleet.asked[who] > self._timeout[model]
-        if late.any():
-            self.refused(who[late], fleet.asked[who[late]] + self._timeout[model[late]])
-            in_time = ~late
-            who, stream, model = who[in_time], stream[in_time], model[in_time]
-            at, ends, left, joined = at[in_time], ends[in_time], left[in_time], joined[in_time]
-        waiting = self.edges.waits(stream)
-        self.curves.opened(fleet, who, at, ends, stream, waiting)
-        held = (fleet.state[who] == RUNNING) & (fleet.ends[who] >= at)
-        fleet.opened[who] = np.where(held, fleet.opened[who], at)
-        fleet.ends[who], fleet.stream[who], fleet.state[who] = ends, stream, RUNNING
-        fleet.kept[who] = self._keeps[model]
-        fleet.tries[who] = 0
-        fleet.lost_at[who] = np.nan
-        fleet.awaits[who[~waiting]] = np.nan
-        due = ends + self.waits.seconds(model, Loss.CLEAN, fleet.failures[who], self._retry(len(who)), self.chance)
-        short = ends - at < self._short[model]
-        if short.any():
-            fleet.failures[who[short]] = np.minimum(fleet.failures[who[short]], 200) + 1
-            due[short] = ends[short] + self.waits.seconds(
-                model[short], Loss.STATUS, fleet.failures[who[short]], self._retry(int(short.sum())), self.chance
+            who, seen, at, half, stream, ready = (
+                who[let],
+                seen.compress(let),
+                at[let],
+                half[let],
+                stream[let],
+                ready[let],
             )
+        begin, end = edges.log.begin.take(stream), edges.log.end.take(stream)
+        waiting = edges.waits(stream)
+        age = np.floor(np.maximum(at - begin, 0.0))
+        life = np.where(waiting, end - begin, self.plan.streams.lifetime)
+        window = np.maximum(edges.joinable(stream, waiting) - age, 0)
+        self._opened(who, seen, ready + half, end + half, stream, waiting, life - age, window)
+
+    def _opened(  # noqa: PLR0917 - columns of one table
+        self,
+        who: Indices,
+        seen: Rows,
+        at: Floats,
+        ends: Floats,
+        stream: NDArray[np.int32],
+        waiting: NDArray[np.bool_],
+        left: Floats,
+        joined: Floats,
+    ) -> None:
+        """Give clients their streams, and say when they ask for the next; `seen` are their rows."""
+        late = at - seen["asked"] > self._timeout.take(seen["model"])
+        if late.any():
+            self.refused(who[late], seen["asked"][late] + self._timeout[seen["model"][late]])
+            in_time = ~late
+            who, seen, stream, waiting = who[in_time], seen.compress(in_time), stream[in_time], waiting[in_time]
+            at, ends, left, joined = at[in_time], ends[in_time], left[in_time], joined[in_time]
+        self.curves.opened(seen, at, ends, stream, waiting)
+        model = seen["model"].copy()
+        held = (seen["state"] == RUNNING) & (seen["ends"] >= at)
+        np.copyto(seen["opened"], at, where=~held)
+        seen["ends"], seen["stream"], seen["state"] = ends, stream, RUNNING
+        seen["kept"] = self._keeps.take(model)
+        seen["tries"] = 0
+        seen["lost_at"] = np.nan
+        seen["awaits"][~waiting] = np.nan
+        due = ends + self.waits.seconds(model, Loss.CLEAN, seen["failures"], self._retry(len(who)), self.chance)
+        short = ends - at < self._short.take(model)
+        if short.any():
+            seen["failures"][short] = np.minimum(seen["failures"][short], 200) + 1
+            due[short] = ends[short] + self.waits.seconds(
+                model[short], Loss.STATUS, seen["failures"][short], self._retry(int(short.sum())), self.chance
+            )
+        self.fleet.note(who, seen)
         ahead = np.flatnonzero(self._replaces[model])
         if len(ahead):
             after = replace_after(left[ahead], joined[ahead], self.chance)
             # What has been cut short meanwhile cannot be replaced ahead of its end.
             due[ahead] = np.where(at[ahead] + after < ends[ahead], at[ahead] + after, due[ahead])
-        fleet.due[who] = np.maximum(due, at + SOONEST)
+        self.fleet.due[who] = np.maximum(due, at + SOONEST)
 
     def _retry(self, count: int) -> Floats:
         """Return the seconds that the server asks browsers for: without an edge half to one and a half, at random."""
@@ -238,7 +260,7 @@ class Simulation:
         hot = wait < HOT
         if not hot.any():
             return
-        each = np.maximum(wait[hot] + self._round_trip(who[hot]), SOONEST)
+        each = np.maximum(wait[hot] + self._round_trip(fleet.rows.take(who[hot])), SOONEST)
         begin = at[hot] + wait[hot]
         tries = np.maximum(np.ceil((self.edges.back - begin) / each), 0)
         until = begin + tries * each

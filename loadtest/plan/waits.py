@@ -23,7 +23,7 @@ class Waits:
     """The waits of some models, by number of the model."""
 
     def __init__(self, models: Sequence[Model]) -> None:
-        shape = (len(models), len(Loss))
+        shape = (len(Loss), len(models))
         self._fixed, self._random, self._fixed_factor, self._random_factor, self._cap = (
             np.zeros(shape, dtype=np.float64) for _ in range(5)
         )
@@ -34,14 +34,14 @@ class Waits:
             for loss in Loss:
                 wait = model.wait(loss)
                 if wait is None:
-                    self.never[number, loss] = True
+                    self.never[loss, number] = True
                     continue
-                self._fixed[number, loss] = wait.fixed
-                self._random[number, loss] = wait.random
-                self._fixed_factor[number, loss] = wait.fixed_factor
-                self._random_factor[number, loss] = wait.random_factor
-                self._cap[number, loss] = wait.cap
-                self._obeys[number, loss] = wait.obeys_retry
+                self._fixed[loss, number] = wait.fixed
+                self._random[loss, number] = wait.random
+                self._fixed_factor[loss, number] = wait.fixed_factor
+                self._random_factor[loss, number] = wait.random_factor
+                self._cap[loss, number] = wait.cap
+                self._obeys[loss, number] = wait.obeys_retry
 
     def seconds(
         self,
@@ -52,18 +52,19 @@ class Waits:
         chance: np.random.Generator,
     ) -> Floats:
         """Return the seconds that each client waits; infinite where its model never comes back."""
-        grown = np.clip(failures.astype(np.int16) - 1, 0, MOST_GROWN)
-        cap = self._cap[model, loss]
-        fixed, most = self._fixed[model, loss], self._random[model, loss]
-        if grown.any():  # most calls are of clients that had no failure before
-            fixed = fixed * self._fixed_factor[model, loss] ** grown
-            most = most * self._random_factor[model, loss] ** grown
+        cap = self._cap[loss].take(model)
+        fixed, most = self._fixed[loss].take(model), self._random[loss].take(model)
+        if failures.max(initial=0) > 1:  # most calls are of clients that had no failure before
+            grown = np.clip(failures.astype(np.int16) - 1, 0, MOST_GROWN)
+            fixed = fixed * self._fixed_factor[loss].take(model) ** grown
+            most = most * self._random_factor[loss].take(model) ** grown
         fixed = np.minimum(cap, fixed)
-        fixed = np.where(
-            self._obeys[model, loss], np.maximum(np.minimum(retry, self._longest_retry[model]), fixed), fixed
-        )
+        if self._obeys[loss].any():
+            asked = np.maximum(np.minimum(retry, self._longest_retry.take(model)), fixed)
+            fixed = np.where(self._obeys[loss].take(model), asked, fixed)
         waited: Floats = fixed + np.minimum(cap, most) * chance.random(len(model))
-        waited[self.never[model, loss]] = np.inf
+        if self.never[loss].any():
+            waited[self.never[loss].take(model)] = np.inf
         return waited
 
 

@@ -238,6 +238,28 @@ def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
     assert opens(4) != first
 
 
+def test_a_small_run_gives_the_figures_that_it_always_gave() -> None:
+    """What is made faster must not become another simulation; a change of the model changes these, and says why."""
+    outcome = played(
+        Plan.model_validate(
+            {
+                "clients": {"count": 2_000, "open_over": 10},
+                "regions": [{"name": "a", "pops": 3, "rtt_ms": 10}, {"name": "b", "pops": 2, "rtt_ms": 30}],
+                "environments": {"count": 5},
+                "edge": {"shield": "region"},
+                "origin": {"backlog": 50, "processes": 2},
+                "costs": {"open_us": 2_000},
+                "failures": FAULTS,
+                "run": {"seconds": 130, "step": 0.1},
+            }
+        )
+    )
+    found = [(each.cut, each.gave_up, each.back.count, each.back.p99_s) for each in outcome.failures]
+    series = outcome.series
+    assert found == [(354, 54, 300, 4.54), (1485, 184, 1301, 3.03), (1748, 62, 1686, 17.07), (1700, 0, 1700, 10.29)]
+    assert (sum(series.open), sum(series.origin_streams), sum(series.waiting)) == (845_469, 177_292, 59_946)
+
+
 def test_half_the_step_gives_the_same_figures() -> None:
     def figures(step: float) -> list[float]:
         outcome = played(
