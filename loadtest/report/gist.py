@@ -35,10 +35,10 @@ def _streams(results: Results) -> Iterator[str]:
             )
         yield f"{sentence}."
     elif streams.ended:
-        back = (
-            f", and 99 % of their clients were back within {figures.s(results.gap.p99_s)}" if results.gap.count else ""
-        )
-        yield f"No stream broke; {figures.count(streams.ended)} were ended cleanly by the servers{back}."
+        again = ""
+        if results.gap.count:
+            again = f", and 99 % of their clients were back within {figures.s(results.gap.p99_s)}"
+        yield f"No stream broke; {figures.count(streams.ended)} were ended cleanly by the servers{again}."
     else:
         yield "No stream broke."
     if streams.gave_up:

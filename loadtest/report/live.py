@@ -142,7 +142,7 @@ class LiveView:
                     ("requests", figures.rate(_last(series.requests_per_s))),
                     ("events", figures.rate(_last(series.events_per_s))),
                     ("delivery p50", figures.ms(progress.delivery_p50_ms)),
-                    ("p99", figures.ms(progress.delivery_p99_ms)),
+                    ("delivery p99", figures.ms(progress.delivery_p99_ms)),
                     ("re-admission p99", figures.s(progress.readmission_p99_s)),
                     ("duplicates", figures.count(progress.duplicates)),
                     ("out of order", figures.count(progress.out_of_order)),

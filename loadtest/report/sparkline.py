@@ -15,6 +15,8 @@ STAIRS: Final = " ..::||##"
 class Sparkline:
     """One value for each column of `width`: of its part of `total` seconds the one that `keep` chooses; or none.
 
+    Where samples are further apart than columns, a value holds until the next sample.
+
     It looks at each value once, so a run of days costs no more to show than one of minutes.
     """
 
@@ -22,18 +24,22 @@ class Sparkline:
         self._keep = keep
         self.columns: list[float | None] = []
         self._looked_at = 0
+        self._reached = 0
         self._total = 0.0
 
     def follow(self, at: Sequence[float], values: Sequence[float | None], total: float, width: int) -> None:
         """Take in what came since the last time; another `width` or `total` begins anew."""
         if len(self.columns) != width or self._total != total:
-            self.columns, self._looked_at, self._total = [None] * width, 0, total
+            self.columns, self._looked_at, self._reached, self._total = [None] * width, 0, 0, total
         for number in range(self._looked_at, min(len(at), len(values))):
             value = values[number]
             self._looked_at = number + 1
+            column = self.column(at[number])
+            for between in range(self._reached + 1, column):
+                self.columns[between] = self.columns[self._reached]
+            self._reached = column
             if value is None:
                 continue
-            column = self.column(at[number])
             held = self.columns[column]
             self.columns[column] = value if held is None else self._keep(held, value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +20,9 @@ __all__ = ["summary"]
 
 def summary(results: Results) -> RenderableType:
     """Return it for a terminal; where it is piped, it is plain text."""
-    parts: list[RenderableType] = [Text(), Text(printable(results.title or results.name), "bold"), _figures(results)]
+    parts: list[RenderableType] = [Text(), Text(printable(results.title or results.name), "bold")]
+    if results.streams.requests or results.streams.clients:
+        parts.append(_figures(results))
     if results.faults:
         parts += [Text(), _faults(results)]
         parts += [
@@ -38,8 +41,12 @@ def summary(results: Results) -> RenderableType:
         parts += [Text(), _thresholds(results)]
     style = {"passed": "bold green", "failed": "bold red", "interrupted": "bold yellow"}[results.verdict]
     parts += [Text(), Text(results.verdict.capitalize(), style)]
-    parts += [Text(f"  {printable(reason)}") for reason in results.reasons]
+    parts += [_indented(Text(printable(reason))) for reason in results.reasons]
     return Group(*parts)
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 2), expand=False)
 
 
 def _notices(results: Results) -> list[RenderableType]:
@@ -49,7 +56,7 @@ def _notices(results: Results) -> list[RenderableType]:
     if results.generator.was_the_limit:
         limit = "The generator was the limit: some figures may be the load test's own and not the server's."
         parts.append(Text(limit, "bold yellow"))
-    parts += [Text(f"  {printable(warning)}", "yellow") for warning in told.limit]
+    parts += [_indented(Text(printable(warning), "yellow")) for warning in told.limit]
     parts += [Text(f"Warning: {printable(warning)}", "yellow") for warning in told.others]
     parts += [Text(f"Note: {printable(note)}", "dim") for note in told.shared]
     return [Text(), *parts] if parts else []

@@ -160,6 +160,14 @@ def test_a_sparkline_keeps_what_was_most_and_shows_the_least_of_it() -> None:
     assert curve.rows(1, ascii_only=True) == ["     # .  "]
 
 
+def test_a_sparkline_has_no_holes_where_samples_are_further_apart_than_columns() -> None:
+    curve = Sparkline()
+    curve.follow([0.0, 3.0, 6.0], [8.0, None, 4.0], 10.0, 10)
+    assert curve.rows(1) == ["███   ▄   "]
+    curve.follow([0.0, 3.0, 6.0, 9.0], [8.0, None, 4.0, 8.0], 10.0, 10)
+    assert curve.rows(1) == ["███   ▄▄▄█"]
+
+
 def test_a_sparkline_looks_at_each_value_once() -> None:
     looked = []
 
