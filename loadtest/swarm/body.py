@@ -31,7 +31,11 @@ _CRLF: Final = b"\r\n"
 
 
 class BodyError(ValueError):
-    """The body broke its framing."""
+    """The body broke its framing; `found` is what was whole before that."""
+
+    def __init__(self, words: str, found: list[int]) -> None:
+        super().__init__(words)
+        self.found = found
 
 
 class Body:
@@ -59,12 +63,14 @@ class Body:
             try:
                 size = int(raw[at:line].partition(b";")[0], 16)
             except ValueError:
-                raise BodyError("a chunk without a size") from None
+                size = -1
+            if size < 0:  # a negative one would be read for ever
+                raise BodyError("a chunk without a size", found)
             start, end = line + 2, line + 2 + size
             if len(raw) < end + 2:
                 break
             if raw[end : end + 2] != _CRLF:
-                raise BodyError("a chunk that does not end where it should")
+                raise BodyError("a chunk that does not end where it should", found)
             at = end + 2
             if not size:
                 found.append(END)
@@ -85,7 +91,7 @@ class Body:
                     case Retry(milliseconds=milliseconds):
                         found.append(RETRY - milliseconds)
         except StreamLimitError as error:
-            raise BodyError(str(error)) from None
+            raise BodyError(str(error), found) from None
         return text.endswith(b"\n\n")
 
 

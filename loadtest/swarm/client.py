@@ -77,7 +77,7 @@ class Client(Holder):
                 self._due = math.inf
                 self._start(now)
         elif kind == FETCH:
-            self._ask(now)
+            self._fetch_due(when, now)
         elif self.crew.run.settling:
             return
         elif kind == LEAVE:
@@ -169,6 +169,8 @@ class Client(Holder):
         """Take that `stream` is over, or never was one; `kept`: its connection still is."""
         crew, tally, now = self.crew, self.crew.tally, monotonic()
         if kept:
+            if self.kept is not None:  # of the stream before, which ended while this one was asked for
+                self.kept.close()
             self.kept = stream
         lived = -1.0
         if stream is self.live:
@@ -234,10 +236,16 @@ class Client(Holder):
 
     def cut(self) -> None:
         """Break whatever connection there is."""
-        for stream in (self.live, self._opening):
-            if stream is not None:
-                stream.close(reset=True)
-                self.lost(stream, Loss.CUT, "cut by the network")
+        live, opening, kept = self.live, self._opening, self.kept
+        if kept is not None:
+            kept.close(reset=True)
+            self.kept = None
+        if live is not None:
+            live.close(reset=True)
+            self.lost(live, Loss.CUT, "cut by the network")
+        if opening is not None:
+            opening.close(reset=True)
+            self.lost(opening, Loss.REFUSED, "cut by the network")
 
     def go_home(self) -> None:
         """Leave, and let nobody take the place."""

@@ -7,6 +7,7 @@ fetch is counted from the moment that its client wanted it, so waiting for a con
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections import deque
 from time import monotonic
@@ -27,6 +28,7 @@ PIECE: Final = 65_536
 LAST_CHUNK: Final = b"0\r\n\r\n"
 NO_ROOM_WAIT: Final = 0.25
 _OK: Final = 200
+_WITHOUT_BODY: Final = (204, 304)
 
 Job = tuple["Holder", int, float]
 """Who wants which version (0: any), since when."""
@@ -43,6 +45,7 @@ class Fetcher:
         self._open = 0
         self._idle: list[_Connection] = []
         self._jobs: deque[Job] = deque()
+        self._handing = self._waiting = False
 
     def ask(self, client: Holder, version: int, now: float) -> None:
         """Fetch for `client`, which is told by its `fetched`."""
@@ -50,13 +53,17 @@ class Fetcher:
         self._next()
 
     def _next(self) -> None:
-        while self._jobs:
-            if self._idle:
-                self._idle.pop().ask(self._jobs.popleft())
-            elif self._open < self._most and self._connect():
-                continue
-            else:
-                return
+        if self._handing:  # a job that fails as it is handed out would lead here again, once for each that waits
+            return
+        self._handing = True
+        try:
+            while self._jobs:
+                if self._idle:
+                    self._idle.pop().ask(self._jobs.popleft())
+                elif self._waiting or self._open >= self._most or not self._connect():
+                    return
+        finally:
+            self._handing = False
 
     def _connect(self) -> bool:
         try:
@@ -67,8 +74,8 @@ class Fetcher:
                 self.failed(self._jobs.popleft(), (error.strerror or str(error)).lower())
                 return True
             self.run.error(words)
-            if not self._open:  # nobody is there who would take the jobs when it is done
-                self.run.loop.at(monotonic() + NO_ROOM_WAIT, self)
+            self._waiting = True
+            self.run.loop.at(monotonic() + NO_ROOM_WAIT, self)
             return False
         self._open += 1
         connection.ask(self._jobs.popleft())
@@ -77,6 +84,7 @@ class Fetcher:
     def fire(self, kind: int, when: float, now: float) -> None:
         """Try again to get a connection."""
         del kind, when, now
+        self._waiting = False
         self._next()
 
     def done(self, job: Job, version: int) -> None:
@@ -112,7 +120,7 @@ class _Connection:
         self._descriptor = self._socket.fileno()
         self._job: Job | None = None
         self._request = b""
-        self._answer = b""
+        self._answer = bytearray()
         self._used = False
         self._asked = 0.0
         fetcher.run.loop.watch(self._descriptor, self, WRITE)
@@ -147,18 +155,16 @@ class _Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self._broken((error.strerror or str(error)).lower())
+            self._broken(_words(error))
             return
         if data is None:
-            return
-        if not data:
-            self._broken("closed without an answer")
             return
         if self._job is None:
             self._close()
             return
         self._answer += data
-        self._look()
+        if not self._look(ended=not data) and not data:
+            self._broken("cut off without an end" if self._answer else "closed without an answer")
 
     def _connected(self) -> None:
         self._write(self._request)
@@ -169,7 +175,7 @@ class _Connection:
         try:
             self._write(self._request)
         except OSError as error:
-            self._broken((error.strerror or str(error)).lower())
+            self._broken(_words(error))
 
     def _write(self, data: bytes) -> None:
         os.write(self._descriptor, data)
@@ -195,22 +201,18 @@ class _Connection:
         if job is not None:
             self._fetcher.failed(job, words)
 
-    def _look(self) -> None:
-        """Look whether the answer is whole."""
+    def _look(self, *, ended: bool) -> bool:
+        """Take the answer and return True if it is whole; `ended`: nothing more comes."""
         end = self._answer.find(HEAD_END)
         if end < 0:
-            return
-        head = Head(self._answer[: end + 2])
-        if head.chunked:
-            whole = self._answer.endswith(LAST_CHUNK)
-        else:
-            whole = len(self._answer) >= end + 4 + int(head.seconds(b"content-length"))
-        if not whole:
-            return
+            return False
+        head = Head(bytes(self._answer[: end + 2]))
+        if not _is_whole(head, self._answer, end + len(HEAD_END), ended=ended):
+            return False
         job, self._job = self._job, None
-        self._answer, self._used = b"", True
+        self._answer, self._used = bytearray(), True
         assert job is not None, "an answer without a question closes the connection"
-        if head.closes:
+        if head.closes or ended:
             self._close()
         else:
             self._fetcher.is_idle(self)
@@ -218,6 +220,7 @@ class _Connection:
             self._fetcher.done(job, _version(head))
         else:
             self._fetcher.failed(job, f"status {head.status}")
+        return True
 
     def _close(self) -> None:
         self._fetcher.run.loop.forget(self._descriptor)
@@ -226,31 +229,65 @@ class _Connection:
 
 
 class _TlsConnection(_Connection):
-    """The same over TLS; the handshake may block for a moment, for these connections are few and kept."""
+    """The same over TLS; the handshake counts as connecting."""
 
     def _connected(self) -> None:
+        loop = self._fetcher.run.loop
+        if not isinstance(self._socket, ssl.SSLSocket):
+            self._wrap()
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            loop.change(self._descriptor, READ)
+        except ssl.SSLWantWriteError:
+            loop.change(self._descriptor, WRITE)
+        else:
+            super()._connected()
+
+    def _wrap(self) -> None:
+        failed = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
         loop, place = self._fetcher.run.loop, self._fetcher.place
         assert place.tls is not None, "this connection is for targets with TLS"
         loop.forget(self._descriptor)
-        self._socket.settimeout(self._fetcher.timeout)
-        self._wrapped = place.tls.wrap_socket(self._socket, server_hostname=place.target.host)
-        self._wrapped.settimeout(0)
-        self._socket, self._descriptor = self._wrapped, self._wrapped.fileno()
-        self._wrapped.send(self._request)
-        self._connecting = False
+        self._socket = place.tls.wrap_socket(
+            self._socket, server_hostname=place.target.host, do_handshake_on_connect=False
+        )
+        self._descriptor = self._socket.fileno()
         loop.watch(self._descriptor, self, READ)
 
+    @property
+    def _tls(self) -> ssl.SSLSocket:
+        assert isinstance(self._socket, ssl.SSLSocket), "nothing is said before the handshake"
+        return self._socket
+
     def _write(self, data: bytes) -> None:
-        self._wrapped.send(data)
+        self._tls.send(data)
 
     def _read(self) -> bytes | None:
         pieces = []
         try:
-            while piece := self._wrapped.read(PIECE):
+            while piece := self._tls.read(PIECE):
                 pieces.append(piece)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b"".join(pieces) or None
         return b"".join(pieces)
+
+
+def _is_whole(head: Head, answer: bytearray, start: int, *, ended: bool) -> bool:
+    """Tell whether an answer, whose body begins at `start`, is all there (RFC 9112, 6.3)."""
+    if head.chunked:
+        return answer.endswith(b"\r\n" + LAST_CHUNK, start) or answer[start:] == LAST_CHUNK
+    if head.text(b"content-length"):
+        return len(answer) >= start + int(head.seconds(b"content-length"))
+    return ended or head.status in _WITHOUT_BODY
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
+    return (error.strerror or str(error)).lower()
 
 
 def _version(head: Head) -> int:

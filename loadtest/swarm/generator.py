@@ -99,9 +99,12 @@ class Generator:
             return
         try:
             for order in self._unpacker.feed(data):
-                self._do(order)
+                if not self._leaving:  # after its last word it has nothing to say
+                    self._do(order)
         except (ValueError, OSError) as error:
             self._fail(f"{error}")
+        except IndexError:
+            self._fail("an order names a group or an environment that there is none of")
 
     def _fail(self, reason: str) -> None:
         self._say(Failed(process=-1 if self._start is None else self._start.process, reason=reason))
@@ -131,6 +134,8 @@ class Generator:
                 raise ValueError(f"{type(order).__name__} makes no sense here")
 
     def _begin(self, start: Start) -> None:
+        if self._start is not None:
+            raise ValueError("Start makes no sense twice")
         self._start = start
         run = self._run = Run(self._loop, epoch=start.epoch, signature=start.signature)
         places = [Place(target, start.first_source, start.sources) for target in start.targets]

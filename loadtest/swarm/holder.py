@@ -16,8 +16,9 @@ __all__ = ["DEAF", "FETCH", "GONE", "Holder"]
 FETCH: Final = 0
 """What a timer of its is for."""
 
-DEAF, GONE, FETCHING, AGAIN, LOADING, LACKING = (1 << bit for bit in range(6))
-"""DEAF: takes no event any more. GONE: follows no more. AGAIN: something newer came while it fetched.
+DEAF, GONE, FETCHING, ASKED, AGAIN, LOADING, LACKING = (1 << bit for bit in range(7))
+"""DEAF: takes no event any more. GONE: follows no more. FETCHING: a fetch is planned or, with ASKED, on its
+way. AGAIN: something newer came while it was on its way.
 LOADING: its first fetch is to come, before or beside its first stream.
 LACKING: a fetch has failed, and the next event that repeats the version makes it fetch again."""
 
@@ -37,7 +38,7 @@ class Holder:
         self.held = 0
         self._flags = 0
         self._wanted = 0
-        self._fetch_began = 0.0
+        self._fetch_began = 0.0  # or is to begin, where it is planned
         self._fetch_failures = 0
 
     def _open(self, now: float) -> None:
@@ -107,23 +108,31 @@ class Holder:
         if self._flags & FETCHING:
             if crew.model.drops_while_fetching:
                 crew.tally.error("an event dropped during a fetch")
-            else:
+            elif self._flags & ASKED:  # what is only planned asks for the newest
                 self._flags |= AGAIN
             return
         self._fetch(now)
 
     def _fetch(self, now: float) -> None:
         self._flags |= FETCHING
-        crew, model = self.crew, self.crew.model
+        model = self.crew.model
         when = max(now + model.settle, self._fetch_began + model.fetches_apart)
         if when > now:
-            crew.loop.at(when, self, FETCH)
+            self._ask_at(when)
         else:
             self._ask(now)
 
+    def _ask_at(self, when: float) -> None:
+        self._fetch_began = when
+        self.crew.loop.at(when, self, FETCH)
+
+    def _fetch_due(self, when: float, now: float) -> None:
+        """Ask as planned, unless by one who has left, or whose place another has taken."""
+        if when == self._fetch_began and self._flags & (FETCHING | ASKED | GONE) == FETCHING:
+            self._ask(now)
+
     def _ask(self, now: float) -> None:
-        if not self._flags & FETCHING:  # planned by one whose place another has taken
-            return
+        self._flags |= ASKED
         self._fetch_began = now
         self.crew.fetcher.ask(self, self._wanted, now)
 
@@ -136,9 +145,9 @@ class Holder:
         else:
             tally.fetch.record(now - asked)
         flags = self._flags
-        if flags & GONE or not flags & FETCHING:  # of one who has left, or whose place another has taken
-            return
-        self._flags &= ~(FETCHING | AGAIN | LOADING | LACKING)
+        if flags & GONE or not flags & ASKED or asked != self._fetch_began:
+            return  # of one who has left, or whose place another has taken
+        self._flags &= ~(FETCHING | ASKED | AGAIN | LOADING | LACKING)
         older = version is not None and 0 < version < self._wanted
         if older:
             tally.fetches_older += 1
@@ -161,6 +170,6 @@ class Holder:
         if wait is not None:
             self._fetch_failures += 1
             self._flags |= FETCHING
-            crew.loop.at(now + wait.seconds(self._fetch_failures, 0.0, crew.chance), self, FETCH)
+            self._ask_at(now + wait.seconds(self._fetch_failures, 0.0, crew.chance))
         elif not crew.model.forgets_failed_fetch:
             self._flags |= LACKING

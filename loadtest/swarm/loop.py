@@ -45,6 +45,8 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._fresh: set[int] = set()
+        """Watched since the kernel was asked: what it told of these numbers is of who had them before."""
         self._timers: list[tuple[float, int, Timed, int]] = []
         self._numbers = count()
         self._running = True
@@ -56,6 +58,7 @@ class Loop:
     def watch(self, descriptor: int, handler: Handler, mask: int = READ) -> None:
         """Call `handler` when something is to be done with `descriptor`."""
         self._handlers[descriptor] = handler
+        self._fresh.add(descriptor)
         self._epoll.register(descriptor, mask)
 
     def change(self, descriptor: int, mask: int) -> None:
@@ -85,17 +88,19 @@ class Loop:
 
     def run(self) -> None:
         """Turn until stopped."""
-        timers, handlers, poll = self._timers, self._handlers, self._epoll.poll
+        timers, handlers, fresh, poll = self._timers, self._handlers, self._fresh, self._epoll.poll
         began = monotonic()
         while self._running:
             wait = max(0.0, timers[0][0] - began) if timers else None
+            fresh.clear()
             ready = poll(wait, AT_ONCE)
             now = monotonic()
             self._waited += now - began
             began = now
             for descriptor, mask in ready:
                 handler = handlers.get(descriptor)
-                if handler is not None:  # else one before it in this turn has closed it
+                # one before it in this turn may have closed it, and opened another of the same number
+                if handler is not None and descriptor not in fresh:
                     handler.handle(mask)
             if timers and timers[0][0] <= now:
                 self._fire(now)
@@ -110,7 +115,7 @@ class Loop:
             if not timers or timers[0][0] > now:
                 return
             when, _, timed, kind = heapq.heappop(timers)
-            timed.fire(kind, when, now)
+            timed.fire(kind, when, monotonic())  # hundreds before it may have taken a while
 
     def close(self) -> None:
         """Give the epoll back."""

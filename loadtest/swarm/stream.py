@@ -145,6 +145,9 @@ class Stream:
     def _send(self, data: bytes) -> None:
         _write(self.descriptor, data)
 
+    def _receive(self, most: int) -> bytes:
+        return _read(self.descriptor, most)
+
     def handle(self, mask: int) -> None:
         """Take that something can be read, or, while connecting, that something can be written."""
         del mask  # whatever it says, trying tells more
@@ -197,15 +200,14 @@ class Stream:
         elif self._state is ASKED:
             self._take_head(data)
         elif self._state is KEPT:  # closed by the server, or it said something that nobody asked for
-            client.kept = None
-            self.close()
+            self._forgotten(client)
 
     def _read_anew(self, data: bytes, now: float) -> None:
         """Read a piece that nobody has seen before."""
         try:
             meaning, self._body = self._owner.crew.meanings.read(data)
         except BodyError as error:
-            self._lose(Loss.CUT, str(error))
+            self._break_off(error, now)
             return
         self._mean(meaning, now)
 
@@ -224,11 +226,17 @@ class Stream:
         try:
             found, finished = body.feed(data)
         except BodyError as error:
-            self._lose(Loss.CUT, str(error))
+            self._break_off(error, now)
             return
         if finished:
             self._body = None
         self._mean(found, now)
+
+    def _break_off(self, error: BodyError, now: float) -> None:
+        """Take what was whole, and lose the stream unless that has ended it."""
+        self._mean(error.found, now)
+        if self._state is LIVE:
+            self._lose(Loss.CUT, str(error))
 
     def _mean(self, meaning: int | list[int], now: float) -> None:
         """Do what the bytes mean, one after the other, as long as this stream is wanted."""
@@ -297,7 +305,7 @@ class Stream:
         client.crew.loop.at(now + slow.reads_every, self)
         with contextlib.suppress(BlockingIOError):
             try:
-                self.take(_read(self.descriptor, slow.bytes))
+                self.take(self._receive(slow.bytes))
             except BlockingIOError:
                 raise
             except OSError as error:
@@ -320,8 +328,7 @@ class Stream:
             client.reopen(self)
             return
         if self._state is KEPT:
-            client.kept = None
-            self.close()
+            self._forgotten(client)
             return
         words = {
             ConnectionRefusedError: "connection refused",
@@ -330,6 +337,11 @@ class Stream:
             TimeoutError: "connection timed out",
         }.get(type(error)) or (error.strerror or str(error)).lower()
         self._lose(Loss.CUT if self._state is LIVE else Loss.REFUSED, words)
+
+    def _forgotten(self, client: Client) -> None:
+        if client.kept is self:
+            client.kept = None
+        self.close()
 
     def _lose(self, loss: Loss, words: str) -> None:
         client = self._owner

@@ -8,7 +8,7 @@ import ssl
 
 from loadtest.models import Loss
 from loadtest.swarm.loop import READ, WRITE
-from loadtest.swarm.stream import ASKED, AT_ONCE_GONE, CONNECTING, PIECE, Stream
+from loadtest.swarm.stream import ASKED, AT_ONCE_GONE, CONNECTING, LIVE, PIECE, Stream
 
 __all__ = ["TlsStream"]
 
@@ -28,6 +28,15 @@ class TlsStream(Stream):
         assert self._wrapped is not None, "nothing is sent before the handshake"
         self._wrapped.send(data)
 
+    def _receive(self, most: int) -> bytes:
+        assert self._wrapped is not None, "nothing is read before the handshake"
+        try:
+            return self._wrapped.read(most)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+        except ssl.SSLError:
+            return b""  # closed without its closing words, which the framing tells better
+
     def handle(self, mask: int) -> None:
         """Take that the connection is readable or writable."""
         del mask
@@ -45,16 +54,14 @@ class TlsStream(Stream):
             return
         while self._wrapped is not None:  # until nothing decrypted is left
             try:
-                data = self._wrapped.read(PIECE)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                data = self._receive(PIECE)
+            except BlockingIOError:
                 return
-            except ssl.SSLError:
-                data = b""  # closed without its closing words, which the framing tells better
             except OSError as error:
                 self._broken(error)
                 return
             self.take(data)
-            if not data:
+            if not data or (self._state is LIVE and self._owner.crew.group.slow is not None):
                 return
 
     def _connected(self) -> None:

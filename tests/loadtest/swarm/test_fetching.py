@@ -1,0 +1,84 @@
+"""What a generator makes of answers to its fetches, and how many it makes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.loadtest.swarm.driving import Driven, now_version
+from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, event
+
+pytestmark = pytest.mark.asyncio
+
+LATE = 0.3
+
+
+async def test_a_chunked_answer_is_whole_with_its_last_chunk_and_not_with_a_head_that_ends_in_a_zero() -> None:
+    async def in_pieces(peer: Peer) -> None:
+        await peer.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Flagstream-Version: 0\r\n\r\n")
+        await asyncio.sleep(LATE)
+        await peer.send(b"[]")
+        await peer.end()
+
+    async with ScriptedServer(document_scripts=[in_pieces] * 2) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-ios", fetches=True)
+        told = await driven.until(lambda told: told.counts["fetches"] == 1)
+        assert (told.histograms["fetch"].percentile(0.0) or 0) >= LATE
+        server.announce(now_version())
+        told = await driven.until(lambda told: told.counts["fetches"] == 2)
+        assert (told.counts["fetches_failed"], told.errors) == (0, {})
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    async def until_closed(peer: Peer) -> None:
+        await peer.raw(b"HTTP/1.1 200 OK\r\nX-Flagstream-Version: %d\r\n\r\n[" % V1)
+        await asyncio.sleep(LATE)
+        await peer.raw(b"]")
+        peer._writer.close()
+
+    async with ScriptedServer(document_scripts=[until_closed]) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-ios", fetches=True)
+        told = await driven.until(lambda told: told.counts["fetches"] == 1)
+        assert (told.histograms["fetch"].percentile(0.0) or 0) >= LATE
+        assert (told.counts["fetches_failed"], told.errors) == (0, {})
+
+
+async def test_an_answer_that_breaks_off_has_failed() -> None:
+    async def breaks_off(peer: Peer) -> None:
+        await peer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[")
+        peer._writer.close()
+
+    async with ScriptedServer(document_scripts=[breaks_off]) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-ios", fetches=True)
+        told = await driven.until(lambda told: told.counts["fetches"] == 1)
+        assert told.counts["fetches_failed"] == 1
+        assert told.errors == {"fetch: cut off without an end": 1}
+
+
+async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_else() -> None:
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    async with server, Driven() as driven:
+        port = server.sockets[0].getsockname()[1]
+        await driven.open(port, "flagsmith-go", fetches=True, loads=True, where={"tls": True}, timeout=1.0)
+        told = await driven.until(lambda told: told.counts["fetches_failed"] == 1)
+        assert told.errors["fetch: no answer in time"] == 1
+        assert max(sample.loop for sample in told.samples) < 0.9  # or all streams had waited as long
+
+
+async def test_what_is_told_while_a_fetch_is_planned_is_had_by_that_fetch() -> None:
+    async def tells_three(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(event(V1) + event(V2) + event(V3))
+        await peer.hold()
+
+    async with ScriptedServer(scripts=[tells_three], version=V3) as server, Driven() as driven:
+        await driven.open(server.port, "flagstream", fetches=True)
+        await driven.until(lambda told: told.counts["fetches"] == 1)
+        await asyncio.sleep(0.5)  # in which another one would have been due
+        assert (await driven.report()).counts["fetches"] == 1
+        assert [request.query for request in server.documents] == [f"v={V3}"]
