@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from loadtest.report import figures
 from loadtest.report.words import printable
 from loadtest.results import Results
 
@@ -18,6 +19,8 @@ LEFT: Final = 62
 RIGHT: Final = 18
 TOP: Final = 58
 PANEL: Final = 190
+ROW: Final = 20
+"""Of the legend."""
 BELOW: Final = 68
 """Between two panels: the lower one's title."""
 
@@ -27,7 +30,7 @@ RED: Final = "#e5484d"
 INKS: Final = ("#3b82f6", "#e8730c", "#16a06a", "#c04ccc", "#0e9fb8", "#b58900", "#8b6cef", "#8a9099")
 STYLE: Final = (
     "text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif;fill:" + TEXT + "}"
-    ".t{font-size:15px;font-weight:600}.h{font-size:13px;font-weight:600}"
+    ".t{font-size:15px;font-weight:600}.n{font-weight:600}.h{font-size:13px;font-weight:600}"
     f".f{{fill:{RED};font-size:11px;font-weight:600}}"
 )
 POINTS: Final = (WIDTH - LEFT - RIGHT) // 2
@@ -61,7 +64,7 @@ def open_streams(results: Results, *, title: str = "", behind: bool = True) -> s
 
 
 def two_runs(a: Results, b: Results, names: tuple[str, str], *, title: str = "", behind: bool = True) -> str:
-    """Return the picture of two runs over each other; the faults are those of the first."""
+    """Return the picture of two runs over each other, with what came of each; the faults are those of the first."""
     runs = tuple(zip(names, (a, b), strict=True))
     panels = [Panel("streams open", [Curve(name, run.series.at_s, run.series.open) for name, run in runs])]
     if behind and any(any(run.series.behind) for _, run in runs):
@@ -71,11 +74,21 @@ def two_runs(a: Results, b: Results, names: tuple[str, str], *, title: str = "",
                 [Curve(name, run.series.at_s, run.series.behind) for name, run in runs],
             )
         )
-    return picture(title or a.title or a.name, _about(a), panels, _faults(a))
+    outcomes = {name: outcome for name, run in runs if (outcome := _outcome(run))}
+    return picture(title or a.title or a.name, _about(a), panels, _faults(a), outcomes)
 
 
-def picture(title: str, about: str, panels: Sequence[Panel], marks: Sequence[tuple[float, str]] = ()) -> str:
-    """Return an SVG of panels below each other over one axis of seconds, with marked moments."""
+def picture(
+    title: str,
+    about: str,
+    panels: Sequence[Panel],
+    marks: Sequence[tuple[float, str]] = (),
+    outcomes: Mapping[str, str] | None = None,
+) -> str:
+    """Return an SVG of panels below each other over one axis of seconds, with marked moments.
+
+    `outcomes` says of curves, by their names, what came of them: then each has a row of the legend to itself.
+    """
     ends = [curve.at[-1] for panel in panels for curve in panel.curves if len(curve.at)]
     end = max(ends, default=0.0) or 1.0
     parts = [
@@ -87,9 +100,10 @@ def picture(title: str, about: str, panels: Sequence[Panel], marks: Sequence[tup
     several = any(len(panel.curves) > 1 for panel in panels)
     if not several:
         inks = dict.fromkeys(names, INKS[0])
-    top = TOP + (20 if several else 0)
+    top = TOP
     if several:
-        parts += _legend(inks, TOP + 4)
+        parts += _legend(inks, TOP + 4, outcomes or {})
+        top += ROW * (len(inks) if outcomes else 1)
     top += 34
     for number, panel in enumerate(panels):
         parts += _panel(panel, top + number * (PANEL + BELOW), end, inks, marks, first=not number)
@@ -162,15 +176,19 @@ def _panel(
     return parts
 
 
-def _legend(inks: dict[str, str], y: float) -> list[str]:
+def _legend(inks: dict[str, str], y: float, outcomes: Mapping[str, str]) -> list[str]:
     parts, x = [], float(LEFT - 40)
     for name, ink in inks.items():
         told = printable(name, 48)
+        outcome = f": {_safe(outcomes[name], 96)}" if name in outcomes else ""
         parts += [
             f'<rect x="{x:.0f}" y="{y - 9}" width="11" height="11" rx="3" fill="{ink}"/>',
-            f'<text x="{x + 17:.0f}" y="{y + 1}">{escape(told)}</text>',
+            f'<text x="{x + 17:.0f}" y="{y + 1}"><tspan class="n">{escape(told)}</tspan>{outcome}</text>',
         ]
-        x += 17 + 6.8 * len(told) + 18
+        if outcomes:
+            y += ROW
+        else:
+            x += 17 + 7.2 * len(told) + 18
     return parts
 
 
@@ -227,7 +245,20 @@ def _safe(text: str, most: int) -> str:
 
 
 def _about(results: Results) -> str:
-    return f"{results.streams.clients:,} clients, {len(results.faults)} faults" if results.faults else ""
+    kinds = len({group.model for group in results.groups})
+    clients = f"{figures.count(results.streams.clients)} clients{f' of {kinds} kinds' if kinds > 1 else ''}"
+    return f"{clients}, {len(results.faults)} fault{'' if len(results.faults) == 1 else 's'}"
+
+
+def _outcome(results: Results) -> str:
+    """Return what came of a run's streams, in a line."""
+    lost, back, origin = results.streams.lost, results.readmission, results.requests.origin
+    parts = [f"{figures.count(lost.get('cut', 0) + lost.get('silent', 0))} streams broke"]
+    if back.count:
+        parts.append(f"half were back within {figures.s(back.p50_s)}, 99 % within {figures.s(back.p99_s)}")
+    if origin is not None:
+        parts.append(f"{figures.count(origin)} requests at the origin")
+    return "; ".join(parts)
 
 
 def _faults(results: Results) -> list[tuple[float, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from loadtest.report import figures
 from loadtest.report.draw import main
 from loadtest.report.svg import Curve, Panel, clock, open_streams, picture, ticks, two_runs
 from loadtest.results import Results, written
@@ -22,7 +23,7 @@ def parsed(text: str) -> ET.Element:
 
 
 def texts(svg: ET.Element) -> list[str]:
-    return [each.text or "" for each in svg.iter(f"{SVG}text")]
+    return ["".join(each.itertext()) for each in svg.iter(f"{SVG}text")]
 
 
 def points(line: ET.Element) -> list[tuple[float, float]]:
@@ -44,7 +45,11 @@ def test_a_run_is_a_curve_with_its_faults_marked(run: Results) -> None:
 
 def test_two_runs_lie_over_each_other_with_a_legend(run: Results, faster: Results) -> None:
     svg = parsed(two_runs(run, faster, ("direct", "through Varnish"), title="A storm"))
-    assert {"A storm", "direct", "through Varnish"} <= set(texts(svg))
+    back = f"half were back within {figures.s(run.readmission.p50_s)}, 99 % within {figures.s(run.readmission.p99_s)}"
+    assert "A storm" in texts(svg)
+    [direct] = [told for told in texts(svg) if told.startswith("direct: ")]
+    assert back in direct
+    assert any(told.startswith("through Varnish: ") for told in texts(svg))
     lines = list(svg.iter(f"{SVG}polyline"))
     assert len(lines) == 4
     assert lines[0].attrib["stroke"] == lines[2].attrib["stroke"] != lines[1].attrib["stroke"]
@@ -63,7 +68,7 @@ def test_nothing_in_a_run_is_taken_for_markup(run: Results) -> None:
     hostile = msgspec.structs.replace(run, title=HOSTILE, faults=[msgspec.structs.replace(run.faults[0], what=HOSTILE)])
     svg = parsed(two_runs(hostile, run, (HOSTILE, "b\x00")))
     assert {each.tag.removeprefix(SVG) for each in svg.iter()} <= {
-        *("svg", "style", "text", "path", "polyline", "polygon", "rect"),
+        *("svg", "style", "text", "tspan", "path", "polyline", "polygon", "rect"),
     }
 
 
