@@ -26,8 +26,8 @@ BELOW: Final = 68
 
 TEXT: Final = "#727b86"
 GRID: Final = "#727b8640"
-RED: Final = "#e5484d"
-INKS: Final = ("#3b82f6", "#e8730c", "#16a06a", "#c04ccc", "#0e9fb8", "#b58900", "#8b6cef", "#8a9099")
+RED: Final = "#dd363c"
+INKS: Final = ("#3b82f6", "#df6a05", "#16a06a", "#c04ccc", "#0e9fb8", "#b58900", "#8b6cef", "#8a9099")
 STYLE: Final = (
     "text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif;fill:" + TEXT + "}"
     ".t{font-size:15px;font-weight:600}.n{font-weight:600}.h{font-size:13px;font-weight:600}"

@@ -60,7 +60,7 @@
   };
   const AXIS = {
     count: short,
-    per_s: short,
+    per_s: value => `${short(value)}/s`,
     clock_s: clock,
     s: value => value === 0 ? "0" : value < 1 ? `${+(value * 1e3).toPrecision(3)} ms` : value < 600 ? `${+value.toPrecision(4)} s` : clock(value),
     ms: value => value === 0 ? "0" : value < 1e3 ? `${+value.toPrecision(3)} ms` : `${+(value / 1e3).toPrecision(3)} s`,
@@ -235,6 +235,7 @@
         setSeries: [(u, index) => {
           if (index === null) return;
           hidden.set(plot.id, new Set(u.series.filter((series, place) => place && !series.show).map(series => series.label)));
+          u.root.querySelectorAll(".u-series:not(:first-child) th").forEach((label, place) => label.setAttribute("aria-pressed", String(u.series[place + 1].show)));
         }],
         setCursor: [u => u.root.classList.toggle("pointed", u.cursor.left >= 0)],
         ready: [u => { u.ready = true; }],
@@ -315,16 +316,25 @@
     drawn.get(plot.id)?.destroy();
     const u = new uPlot(options(plot, box), [columns[plot.x], ...plot.lines.map(line => line.sparse ? bridged(columns[line.values]) : columns[line.values])], box);
     drawn.set(plot.id, u);
-    for (const label of u.root.querySelectorAll(".u-series:not(:first-child) th")) {
+    const canvas = u.root.querySelector("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${plot.title}: ${plot.lines.map((line, place) => `${line.name} ${gist(plot, u, place + 1)}`).join(", ")}`);
+    const legend = u.root.querySelector(".u-legend"); // its rows are buttons: no table to those who hear it
+    legend.setAttribute("role", "group");
+    legend.setAttribute("aria-label", `Lines of: ${plot.title}`);
+    for (const part of legend.querySelectorAll("tbody, tr, td")) part.setAttribute("role", "presentation");
+    const labels = [...u.root.querySelectorAll(".u-series:not(:first-child) th")];
+    labels.forEach((label, place) => {
       label.tabIndex = 0;
       label.setAttribute("role", "button");
+      label.setAttribute("aria-pressed", String(u.series[place + 1].show));
       label.title = "Show or hide";
       label.addEventListener("keydown", event => {
         if (event.key !== "Enter" && event.key !== " ") return;
         event.preventDefault();
         label.click();
       });
-    }
+    });
     touch(u.over);
     const range = zooms.get(plot.sync || plot.id);
     if (range) { zooming = true; u.setScale("x", {min: range[0], max: range[1]}); zooming = false; }
@@ -352,7 +362,15 @@
   });
   for (const box of document.querySelectorAll("[data-plot]")) if (drawn.has(box.dataset.plot)) resized.observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
-  addEventListener("beforeprint", () => { root.classList.add("printing"); scale = 2; all(); });
-  addEventListener("afterprint", () => { root.classList.remove("printing"); scale = 1; all(); });
+  let unfolded = []; // paper cannot be clicked
+  addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("details:not([open])")];
+    for (const details of unfolded) details.open = true;
+    root.classList.add("printing"); scale = 2; all();
+  });
+  addEventListener("afterprint", () => {
+    for (const details of unfolded) details.open = false;
+    root.classList.remove("printing"); scale = 1; all();
+  });
   root.dataset.plots = String(drawn.size);
 })();

@@ -94,8 +94,15 @@ def test_a_page_draws_every_plot_asks_for_nothing_and_answers_to_the_cursor(visi
     expect(at).to_have_text(legend(page, "open", 0))
     assert legend(page, "percentiles").startswith("p99 ")
 
-    page.locator("#open .u-series").nth(1).locator("th").click()
+    canvas = page.locator("#open canvas")
+    expect(canvas).to_have_attribute("role", "img")
+    assert str(canvas.get_attribute("aria-label")).startswith("Streams open: all max 1,500, ")
+    toggle = page.locator("#open .u-series").nth(1).get_by_role("button", name="all")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    toggle.focus()
+    page.keyboard.press("Enter")
     expect(page.locator("#open .u-series").nth(1)).to_have_class("u-series u-off")
+    expect(toggle).to_have_attribute("aria-pressed", "false")
     assert len(visitor.requested) == 1
     assert visitor.complaints == []
 
