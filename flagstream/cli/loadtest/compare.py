@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flagstream.cli.failure import failure
-from flagstream.cli.loadtest.writing import check_writable, write_atomically
+from flagstream.cli.loadtest.showing import Enduring
+from flagstream.cli.loadtest.writing import STDOUT, check_distinct, check_writable, write_atomically
 from loadtest import results
 from loadtest.report.comparing import compared
 from loadtest.report.comparing_page import comparison_page
@@ -27,10 +27,12 @@ def compare(
 ) -> None:
     """Show what changed from run A to run B: how they were made, then every figure."""
     check_writable(html, "--html")
+    for path in (a, b):
+        check_distinct(**{"--html": html, "FILE": path})
     found = [_read(path) for path in (a, b)]
     labels = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
     comparison = compared(found[0], found[1], labels)
-    Console(highlight=False).print(comparison_text(comparison))
+    Enduring(stderr=html == STDOUT, highlight=False).print(comparison_text(comparison))
     if html is not None:
         write_atomically(html, comparison_page(comparison))
 

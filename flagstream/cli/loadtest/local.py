@@ -24,6 +24,7 @@ from flagstream.cli.loadtest.local_figures import LocalFigures
 from flagstream.cli.loadtest.local_parts import Parts
 from flagstream.cli.loadtest.local_processes import Processes, frozen
 from flagstream.cli.loadtest.local_settings import drain_of, environ_of
+from flagstream.cli.loadtest.sweeping import PREFIX, sweep
 from flagstream.cli.ports import free_port
 from flagstream.cli.stack import Ports, Stack
 from flagstream.cli.surroundings import Surroundings
@@ -67,7 +68,8 @@ class LocalStack:
         async with AsyncExitStack() as stack:
             folder = self._folder
             if folder is None:
-                temporary = tempfile.TemporaryDirectory(prefix="flagstream-loadtest-", ignore_cleanup_errors=True)
+                sweep()
+                temporary = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
                 folder = Path(stack.enter_context(temporary))
             await self._start(stack, folder)
             self._running = stack.pop_all()

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flagstream import logs
 from flagstream.cli.failure import failure
 from flagstream.cli.loadtest.agent import host_and_port
 from flagstream.cli.loadtest.local import LocalStack
-from flagstream.cli.loadtest.showing import shown
-from flagstream.cli.loadtest.writing import STDOUT, check_writable, write_atomically
+from flagstream.cli.loadtest.showing import Enduring, shown
+from flagstream.cli.loadtest.writing import STDOUT, check_distinct, check_writable, write_atomically
 from loadtest.conductor import Plan, conduct, failed
 from loadtest.dividing import most_at_once
 from loadtest.generators import GeneratorError
@@ -126,6 +125,7 @@ def run(
             )
     check_writable(json_file, "--json")
     check_writable(html_file, "--html")
+    check_distinct(**{"--json": json_file, "--html": html_file})
     if key and environments is not None:
         raise failure("--environments says nothing beside --key: there are as many as keys", status=2)
     chosen = _with_keys(_read(scenario, given, short=short), key or [])
@@ -147,12 +147,18 @@ def run(
         ),
     )
     found = asyncio.run(_run(plan, stack, quiet=quiet))
-    if json_file is not None:
-        write_atomically(json_file, written(found))
-    if html_file is not None:
-        write_atomically(html_file, page(found))
-    Console(stderr=json_file == STDOUT, highlight=False).print(summary(found))
-    raise typer.Exit(status(found))
+    unwritten = 0
+    for path, content in ((json_file, written), (html_file, page)):
+        if path is not None:
+            try:
+                write_atomically(path, content(found))
+            except typer.Exit as error:  # it has been said; what there is left to tell is told
+                unwritten = error.exit_code
+    try:
+        Enduring(stderr=STDOUT in {json_file, html_file}, highlight=False).print(summary(found))
+    except OSError as error:
+        unwritten = failure(f"what was found cannot be printed: {error.strerror or error}").exit_code
+    raise typer.Exit(status(found) or unwritten)
 
 
 def _is_loopback(host: str) -> bool:
