@@ -106,7 +106,8 @@ class Ledger:
         if held == self.before and version == self.newest:
             return version, 0
         first, last = bisect_right(self.versions, held), bisect_right(self.versions, version)
-        return self.versions[first], max(0, last - first - 1)
+        # one that nobody has told of yet, overtaken by a newer one, is not among them
+        return min(self.versions[first], version), max(0, last - first - 1)
 
 
 class Cell:

@@ -75,3 +75,10 @@ def test_what_was_missed_first_and_how_much_was_skipped_follow_from_the_versions
     held = data.draw(st.integers(0, version - 1))
     between = sorted(each for each in versions if held < each <= version)
     assert ledger.missed(held, version) == (between[0], len(between) - 1)
+
+
+def test_a_version_that_is_told_of_after_a_newer_one_is_not_taken_for_that_one() -> None:
+    ledger = Ledger()
+    ledger.learn(10)
+    ledger.learn(30)
+    assert ledger.missed(10, 20) == (20, 0)

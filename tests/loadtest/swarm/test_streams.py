@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from loadtest.messages import Cut, Mark, Published, Settle, Slow
-from loadtest.models import MODELS, Loss
+from loadtest.models import MODELS, Loss, Wait
 from tests.loadtest.swarm.driving import Driven, now_version
 from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, answers, cuts, event, follow
 from tests.servers import free_port, missing
@@ -155,6 +155,28 @@ async def test_what_is_lost_is_counted_for_the_fault_that_hurt_and_a_clean_end_f
         assert (told.lost, told.times("gap")) == ({Loss.CUT: 10}, 0)
 
 
+async def test_what_a_cut_breaks_before_it_is_a_stream_is_an_attempt_and_no_stream_lost() -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.hold()
+
+    async with ScriptedServer(scripts=[silent, follow]) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-go")
+        await driven.until(lambda told: told.now.connecting == 1)
+        driven.say(Cut(share=1.0))
+        told = await driven.until(lambda told: told.counts["opened"] == 1)
+        assert (told.lost, told.readmission) == ({Loss.REFUSED: 1}, {})
+
+
+async def test_a_cut_breaks_connections_that_are_kept_for_the_next_stream() -> None:
+    thoughtful = replace(MODELS["flagsmith-go"], clean=Wait(fixed=0.5))
+    async with ScriptedServer(scripts=[ends, follow]) as server, Driven() as driven:
+        await driven.open(server.port, thoughtful)
+        await driven.until(lambda told: told.lost[Loss.CLEAN] == 1)
+        driven.say(Cut(share=1.0))
+        told = await driven.until(lambda told: told.counts["opened"] == 2)
+        assert (told.counts["connections"], told.lost) == (2, {Loss.CLEAN: 1})
+
+
 async def test_an_android_client_that_was_cut_never_comes_back_and_is_counted() -> None:
     async with ScriptedServer(scripts=[breaks]) as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-android", 5)
@@ -287,6 +309,16 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     made.load_cert_chain(folder / "cert", folder / "key")
     return made
+
+
+async def test_a_slow_reader_over_tls_reads_what_is_meant(context: ssl.SSLContext) -> None:
+    async with TlsServer(context=context) as server, Driven() as driven:
+        slow = Slow(reads_every=0.2)
+        await driven.open(server.port, "flagsmith-go", slow=slow, where={"tls": True, "verify": False})
+        await driven.until(lambda told: told.now.open == 1)
+        server.announce(now_version())
+        told = await driven.until(lambda told: told.counts["events"] == 2)
+        assert told.lost == {}
 
 
 @pytest.mark.parametrize("verify", [False, True], ids=["not verified", "verified"])
