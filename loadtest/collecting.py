@@ -28,7 +28,6 @@ class Joined:
 
     total: GroupPoint = field(default_factory=GroupPoint)
     peaks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))
-    client_seconds_behind: float = 0.0
     opens_per_s_peak: int = 0
     fetches_per_s_peak: int = 0
     lost: int = 0
@@ -41,7 +40,6 @@ class Joined:
         self.total.levels = point.levels
         for name in LEVELS:
             self.peaks[name] = max(self.peaks[name], point.levels[name])
-        self.client_seconds_behind += point.levels["behind"] * STEP
         self._last.append((point.counts["opened"], point.counts["fetches"]))
         self.opens_per_s_peak = max(self.opens_per_s_peak, sum(opened for opened, _ in self._last))
         self.fetches_per_s_peak = max(self.fetches_per_s_peak, sum(fetches for _, fetches in self._last))

@@ -80,7 +80,7 @@ def _shared(joined: Joined, clock_error: float) -> dict[str, Any]:
             **seconds(total.histograms["staleness"]),
             behind_peak=joined.peaks["behind"],
             behind_at_end=total.levels["behind"],
-            client_seconds=round(joined.client_seconds_behind, 2),
+            client_seconds=round(total.counts["behind_us"] / 1e6, 3),
         ),
         "duplicates": total.counts["duplicates"],
         "out_of_order": total.counts["out_of_order"],

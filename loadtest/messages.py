@@ -219,6 +219,8 @@ class GroupSample(Message, frozen=True, kw_only=True):
     deaf: int = 0
     """That hold a stream and take nothing from it any more."""
     # counts
+    behind_us: int = 0
+    """Microseconds that clients were behind, all together; of some it is known only later that they were."""
     requests: int = 0
     """Streams asked for, and attempts to."""
     connections: int = 0

@@ -218,7 +218,7 @@ class Client(Holder):
         self.crew.tally.waiting -= 1
         self.crew.tally.gave_up += 1
         if not self._flags & DEAF:
-            self.cell.leaves(self.held)
+            self.cell.leaves(self.held, self.crew.moment(monotonic()))
 
     def sweep(self, now: float) -> None:
         """Take that time has passed: give up what the model would not wait for any longer."""
@@ -268,7 +268,7 @@ class Client(Holder):
         if self._flags & DEAF:
             tally.deaf -= 1
         else:
-            self.cell.leaves(self.held)
+            self.cell.leaves(self.held, self.crew.moment(monotonic()))
         self.close()
         self._due = math.inf
         self._flags |= GONE

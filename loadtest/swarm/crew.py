@@ -88,6 +88,7 @@ class Crew:
         self._environments = environments
         self._ledgers = ledgers
         self._cells: dict[int, Cell] = {}
+        self._behind_us = 0
 
     def cell(self, number: int) -> Cell:
         """Return the cell of client `number` of the run."""
@@ -115,6 +116,18 @@ class Crew:
     def behind(self) -> int:
         """How many clients that still follow hold a version that is not the newest."""
         return sum(cell.behind for cell in self._cells.values()) if self._follows else 0
+
+    def moment(self, now: float) -> int:
+        """Return a reading of the monotonic clock as versions have it, in microseconds since the epoch."""
+        return int((now - self.epoch) * 1e6)
+
+    def behind_us(self, now: float) -> int:
+        """Return for how many microseconds clients were behind since this was last asked, all together."""
+        if not self._follows:
+            return 0
+        moment, before = self.moment(now), self._behind_us
+        self._behind_us = sum(cell.behind_for(moment) for cell in self._cells.values())
+        return self._behind_us - before
 
     @property
     def new(self) -> int:

@@ -141,7 +141,7 @@ class Generator:
         places = [Place(target, start.first_source, start.sources) for target in start.targets]
         share = max(1, start.fetchers // max(1, len(places)))
         fetchers = [Fetcher(run, place, share, start.timeout) for place in places]
-        self._ledgers = [Ledger() for _ in start.environments]
+        self._ledgers = [Ledger(int((start.began - start.epoch) * 1e6)) for _ in start.environments]
         chance = Random(start.seed * 1_000_003 + start.process)
         self._crews = [
             Crew(
@@ -206,11 +206,12 @@ class Generator:
             raise ValueError("a report is asked for before the start")
         busy, late, longest = self._loop.observed()
         errors, run.errors = run.errors, {}
+        now = time.monotonic()
         self._say(
             Sample(
                 process=start.process,
-                at=time.monotonic() - start.began,
-                groups=[crew.tally.taken(crew.behind, crew.new) for crew in self._crews],
+                at=now - start.began,
+                groups=[crew.tally.taken(crew.behind, crew.new, crew.behind_us(now)) for crew in self._crews],
                 cpu=time.process_time(),
                 rss=int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
                 busy=busy,

@@ -85,10 +85,10 @@ class Holder:
         if version > ledger.newest:
             ledger.learn(version)
         self.held = version
-        self.cell.holds(version, held)
+        self.cell.holds(version, held, crew.moment(now))
         if held:
             missed, skipped = ledger.missed(held, version)
-            tally.staleness.record(now - (missed / 1e6 + crew.epoch))
+            tally.staleness.record(now - (max(missed, ledger.began) / 1e6 + crew.epoch))
             tally.skipped += skipped
         published = version / 1e6 + crew.epoch
         if crew.signature < 0 or version % 1000 == crew.signature:
@@ -156,7 +156,7 @@ class Holder:
         elif version is None and crew.model.deaf_after_failed_fetch and not flags & DEAF:
             self._flags |= DEAF
             tally.deaf += 1
-            self.cell.leaves(self.held)
+            self.cell.leaves(self.held, crew.moment(now))
         elif flags & AGAIN:
             self._fetch(now)
         elif older or version is None:

@@ -54,7 +54,7 @@ class Tally:
         """Count what went wrong, in a few words."""
         self.errors[words] = self.errors.get(words, 0) + 1
 
-    def taken(self, behind: int, new: int = 0) -> GroupSample:
+    def taken(self, behind: int, new: int = 0, behind_us: int = 0) -> GroupSample:
         """Return the sample, and begin to count anew."""
         counted: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
         counted |= {name: getattr(self, name).pairs() for name in _HISTOGRAMS}
@@ -67,6 +67,7 @@ class Tally:
             deaf=self.deaf,
             behind=behind,
             new=new,
+            behind_us=behind_us,
             lost=self.lost,
             errors=self.errors,
             readmission={mark: times.pairs() for mark, times in self.readmission.items()},
@@ -79,12 +80,15 @@ class Tally:
 class Ledger:
     """The versions of one environment that are known to be published, in order.
 
-    A client counts as behind from the moment a version is known until it holds it, by whichever stream.
+    A client counts as behind from the moment a version is known until it holds it, by whichever stream; how long it
+    was is reckoned from the moment that the version names, but not from before `began` (microseconds since the epoch).
     """
 
-    __slots__ = ("before", "newest", "versions")
+    __slots__ = ("before", "began", "cells", "newest", "versions")
 
-    def __init__(self) -> None:
+    def __init__(self, began: int = 0) -> None:
+        self.began = began
+        self.cells: list[Cell] = []
         self.versions: list[int] = []
         self.newest = 0
         self.before = 0
@@ -93,6 +97,8 @@ class Ledger:
     def learn(self, version: int) -> None:
         """Take that a version is published, from the publisher's answer or from the first event of it."""
         if version > self.newest:
+            for cell in self.cells:
+                cell.overtaken(max(version, self.began))
             self.before, self.newest = self.newest, version
             self.versions.append(version)
             return
@@ -113,10 +119,11 @@ class Ledger:
 class Cell:
     """The clients of one group in one environment: how many there are, and how many of them hold the newest.
 
+    Moments are in microseconds since the epoch, as versions are.
     `stream` is their request for a stream; that for flags is the path `document` and the `headers` after it.
     """
 
-    __slots__ = ("_current", "_fresh", "_newest", "clients", "document", "headers", "ledger", "stream")
+    __slots__ = ("_current", "_fresh", "_newest", "_reckoned", "clients", "document", "headers", "ledger", "stream")
 
     def __init__(self, ledger: Ledger, *, stream: bytes = b"", document: bytes = b"", headers: bytes = b"") -> None:
         self.ledger = ledger
@@ -127,6 +134,9 @@ class Cell:
         self._fresh = 0
         self._current = 0
         self._newest = 0
+        self._reckoned = 0
+        """The moments at which one was behind no more, less those at which one came to be."""
+        ledger.cells.append(self)
 
     @property
     def new(self) -> int:
@@ -141,25 +151,40 @@ class Cell:
             return 0
         return self.clients - self._fresh - (self._current if self._newest == ledger.newest else 0)
 
+    def behind_for(self, now: int) -> int:
+        """Return for how many microseconds clients were behind until `now`, all together."""
+        return self.behind * now + self._reckoned
+
+    def overtaken(self, moment: int) -> None:
+        """Take that there is a newer version since `moment`, which is not yet the ledger's newest."""
+        if self._newest == self.ledger.newest:
+            self._reckoned -= self._current * moment
+
     def comes(self) -> None:
         """Take that there is one more, who holds nothing yet."""
         self.clients += 1
         self._fresh += 1
 
-    def holds(self, version: int, before: int) -> None:
+    def holds(self, version: int, before: int, now: int) -> None:
         """Take that one of them holds `version`, after `before` (0: nothing)."""
-        if not before:
-            self._fresh -= 1
         newest = self.ledger.newest
         if version == newest:
             if self._newest != newest:
                 self._newest, self._current = newest, 0
             self._current += 1
+            if before:
+                self._reckoned += now
+        elif not before:
+            self._reckoned -= now
+        if not before:
+            self._fresh -= 1
 
-    def leaves(self, held: int) -> None:
+    def leaves(self, held: int, now: int) -> None:
         """Take that one of them that holds `held` follows no more."""
         self.clients -= 1
         if not held:
             self._fresh -= 1
         elif held == self.ledger.newest == self._newest:
             self._current -= 1
+        else:
+            self._reckoned += now

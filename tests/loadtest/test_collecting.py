@@ -175,7 +175,15 @@ def test_results_have_sums_peaks_and_percentiles_of_the_whole_and_of_each_group(
                 sample(
                     process,
                     number * STEP,
-                    GroupSample(clients=10, open=number, opened=5, requests=6, behind=2, delivery=times(0.004)),
+                    GroupSample(
+                        clients=10,
+                        open=number,
+                        opened=5,
+                        requests=6,
+                        behind=2,
+                        behind_us=500_000,
+                        delivery=times(0.004),
+                    ),
                     GroupSample(clients=1, open=1, lost={int(Loss.CLEAN): 1, int(Loss.REFUSED): 2}, errors={"x": 1}),
                 )
             )

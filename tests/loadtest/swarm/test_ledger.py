@@ -16,6 +16,7 @@ class Plain:
 
     held: dict[int, int] = field(default_factory=dict)
     published: set[int] = field(default_factory=set)
+    behind_for: int = 0
 
     @property
     def behind(self) -> int:
@@ -39,13 +40,14 @@ steps = st.lists(
 
 
 @given(steps)
-def test_the_count_of_clients_that_are_behind_is_that_of_looking_at_each(
+def test_the_count_of_clients_that_are_behind_and_for_how_long_is_that_of_looking_at_each(
     steps: list[tuple[str, int] | tuple[str, int, int]],
 ) -> None:
     ledger = Ledger()
     cells = [Cell(ledger), Cell(ledger)]
     plain = Plain()
-    for step in steps:
+    for now, step in enumerate(steps, 100):
+        ledger.began = now  # no version is from before it is told of
         match step:
             case ("publish", version):
                 ledger.learn(version)
@@ -54,14 +56,16 @@ def test_the_count_of_clients_that_are_behind_is_that_of_looking_at_each(
                 plain.held[client] = 0
                 cells[client % 2].comes()
             case ("leave", client) if client in plain.held:
-                cells[client % 2].leaves(plain.held.pop(client))
+                cells[client % 2].leaves(plain.held.pop(client), now)
             case ("take", client, version) if version > plain.held.get(client, version):
                 if version > ledger.newest:
                     ledger.learn(version)
                 plain.published.add(version)
-                cells[client % 2].holds(version, plain.held[client])
+                cells[client % 2].holds(version, plain.held[client], now)
                 plain.held[client] = version
         assert (sum(cell.behind for cell in cells), sum(cell.new for cell in cells)) == (plain.behind, plain.new)
+        plain.behind_for += plain.behind
+        assert sum(cell.behind_for(now + 1) for cell in cells) == plain.behind_for
 
 
 @given(st.sets(st.integers(1, 60), min_size=1), st.data())

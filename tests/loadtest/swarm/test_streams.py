@@ -198,6 +198,8 @@ async def test_who_misses_a_version_is_behind_until_it_holds_it() -> None:
         server.announce(version)
         told = await driven.until(lambda told: told.now.behind == 0)
         assert told.times("staleness") == 8
+        longest = told.longest("staleness")
+        assert 0 < told.counts["behind_us"] / 1e6 <= 8 * longest * 1.02  # buckets are that wide
         driven.say(Published(versions=[(0, now_version())]))  # which the server never tells of
         await driven.until(lambda told: told.now.behind == 8)
         assert (await driven.stop()).lost == [8]
