@@ -286,6 +286,10 @@ class Results(Part, frozen=True, kw_only=True):
     """Versions, machine, settings, command, moment."""
 
 
+class _Format(msgspec.Struct):
+    format: int = FORMAT
+
+
 def seconds(histogram: Histogram) -> dict[str, Any]:
     """Return the fields of `Seconds` for a histogram."""
     return {
@@ -305,10 +309,11 @@ def written(results: Results) -> bytes:
 
 def read(path: Path) -> Results:
     """Return the results in a file; raises OSError, and ValueError with what is wrong with it."""
+    data = path.read_bytes()
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=Results)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = msgspec.json.decode(data, type=_Format).format  # first: what else another one has may be anything
+        if found == FORMAT:
+            return msgspec.json.decode(data, type=Results)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} holds no results of a load test: {error}") from None
-    if results.format != FORMAT:
-        raise ValueError(f"{path} has format {results.format}; this version reads format {FORMAT}")
-    return results
+    raise ValueError(f"{path} has format {found}; this version reads format {FORMAT}")

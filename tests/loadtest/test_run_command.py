@@ -310,6 +310,10 @@ def test_two_runs_are_compared_and_what_are_none_is_said(tmp_path: Path) -> None
     done = command("compare", str(file), str(tmp_path / "none.json"))
     assert done.exit_code == 2
     assert "holds no results of a load test" in done.stderr
+    (tmp_path / "newer.json").write_text(json.dumps({"format": 2, "verdict": "of another kind"}))
+    done = command("compare", str(file), str(tmp_path / "newer.json"))
+    assert done.exit_code == 2
+    assert "has format 2; this version reads format 1" in done.stderr
     done = command("compare", str(file), str(tmp_path / "missing.json"))
     assert done.exit_code == 2
     assert "cannot be read: No such file" in done.stderr
