@@ -61,13 +61,15 @@ class OwnCost:
     late: float = 0.0
     loop: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
-    _busy: dict[int, float] = field(default_factory=dict)
+    _busy: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """By process: when it was heard last, and for how long it was busy then."""
 
     def heard(self, sample: Sample) -> None:
         """Take how busy one process was."""
-        before = self._busy.get(sample.process, 0.0)
-        self._busy[sample.process] = busy = before + STEP if sample.busy > BUSY else 0.0
-        self.busy_for = max(self.busy_for, busy)
+        at, before = self._busy.get(sample.process, (0.0, 0.0))
+        busy = before + sample.at - at if sample.busy > BUSY else 0.0  # who is busy says so late
+        self._busy[sample.process] = sample.at, busy
+        self.busy_for = max(self.busy_for, round(busy, 3))
 
     def add(self, point: Point, *, is_peak: bool) -> None:
         """Take all processes at one moment."""

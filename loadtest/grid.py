@@ -95,7 +95,8 @@ class Point:
 class Grid:
     """Puts samples on a grid of `step` seconds.
 
-    A point is done when every process has said something as late; what comes later still is counted with the next.
+    A point is done when every process has said something as late. A sample that comes late has its counts spread over
+    the points that it stands for, for a rate would else seem to pause and then to double.
     """
 
     def __init__(self, groups: int, processes: Iterable[int], step: float) -> None:
@@ -104,19 +105,37 @@ class Grid:
         self._reached = dict.fromkeys(processes, 0)
         self._levels: dict[int, Sample] = {}
         self._open: dict[int, list[Sample]] = {}
+        self._spread: dict[int, list[tuple[int, str, int]]] = {}
+        """By point: group, count, and how much of it moves here from a later sample; or, if negative, from here."""
+        self._gone: dict[int, int] = {}
+        """By process that is gone: the last point that it told of, after which it holds nothing."""
         self._done = 0
 
     def take(self, sample: Sample) -> Iterator[Point]:
         """Take a sample; yield the points that it completes, in order."""
         number = max(round(sample.at / self._step), self._done + 1)
         self._open.setdefault(number, []).append(sample)
-        self._reached[sample.process] = max(self._reached[sample.process], number)
+        reached = self._reached[sample.process]
+        if number > reached + 1:
+            self._spread_out(sample, range(reached + 1, number + 1))
+        self._reached[sample.process] = max(reached, number)
         yield from self._points(min(self._reached.values()))
+
+    def _spread_out(self, sample: Sample, points: range) -> None:
+        """Move its counts from the last of the points that it stands for to all of them alike."""
+        for index, group in enumerate(sample.groups):
+            for name in COUNTS:
+                whole = getattr(group, name)
+                if not whole:
+                    continue
+                for passed, number in enumerate(points[:-1]):
+                    part = whole * (passed + 1) // len(points) - whole * passed // len(points)
+                    self._spread.setdefault(number, []).append((index, name, part))
+                    self._spread.setdefault(points[-1], []).append((index, name, -part))
 
     def gone(self, process: int) -> Iterator[Point]:
         """Take that a process says nothing more, and holds nothing; yield the points that waited for it."""
-        self._reached.pop(process, None)
-        self._levels.pop(process, None)
+        self._gone[process] = self._reached.pop(process)
         yield from self._points(min(self._reached.values(), default=max(self._open, default=0)))
 
     def rest(self) -> Iterator[Point]:
@@ -130,6 +149,8 @@ class Grid:
 
     def _point(self, number: int, samples: list[Sample]) -> Point:
         point = Point(at=number * self._step, groups=[GroupPoint() for _ in range(self._groups)])
+        for index, name, part in self._spread.pop(number, ()):
+            point.groups[index].counts[name] += part
         for sample in samples:
             self._levels[sample.process] = sample
             point.until = max(point.until, sample.at)
@@ -140,6 +161,9 @@ class Grid:
                 point.errors[words] = point.errors.get(words, 0) + times
             for index, group in enumerate(sample.groups):
                 point.groups[index].count(group)
+        for process, last in self._gone.items():
+            if number > last:
+                self._levels.pop(process, None)
         for sample in self._levels.values():
             point.cpu += sample.cpu
             point.rss += sample.rss

@@ -70,6 +70,29 @@ def test_nothing_is_lost_of_samples_that_come_late_or_twice() -> None:
     assert {point.whole().levels["open"] for point in points} == {5}
 
 
+def test_a_sample_that_stands_for_a_second_makes_no_peak_of_what_it_counted() -> None:
+    collected = collector(processes=2)
+    for number in range(1, 17):
+        collected.take(sample(0, number * STEP, GroupSample(opened=10)))
+        if not 5 <= number < 8:  # for as long it is too busy to say anything
+            late = 4 if number == 8 else 1
+            collected.take(sample(1, number * STEP + 0.01, GroupSample(opened=11 * late, fetches=3 * late)))
+    found = results(collected)
+    assert (found.streams.opened, found.fetches.count) == (16 * 21, 16 * 3)
+    assert (found.streams.opens_per_s_peak, found.fetches.per_s_peak) == (84, 12)
+    assert set(found.series.opens_per_s) == {84.0}
+
+
+def test_a_process_that_has_gone_holds_nothing_after_its_last_sample() -> None:
+    grid = Grid(groups=1, processes=range(2), step=0.25)
+    list(grid.take(sample(0, 0.25, GroupSample(open=3))))
+    list(grid.take(sample(0, 0.5, GroupSample(open=3, opened=3))))
+    list(grid.gone(0))
+    points = list(grid.take(sample(1, 0.75, GroupSample(open=2))))
+    assert [point.whole().levels["open"] for point in points] == [3, 3, 2]
+    assert sum(point.whole().counts["opened"] for point in points) == 3
+
+
 def test_a_process_that_has_gone_holds_nobody_up() -> None:
     grid = Grid(groups=1, processes=range(2), step=0.25)
     list(grid.take(sample(0, 0.25, GroupSample(open=3))))
@@ -231,6 +254,14 @@ def test_cores_that_servers_and_generator_used_up_together_are_told_apart_from_i
     assert not list(sharing(None))
     cores.full = 10
     assert not list(sharing(cores))
+
+
+def test_a_process_too_busy_to_say_so_in_time_was_the_limit() -> None:
+    collected = collector()
+    collected.take(sample(0, 0.25, GroupSample(), busy=0.2))
+    collected.take(sample(0, 1.4, GroupSample(), busy=0.99))
+    (warning,) = limits(collected.own, Announcements())
+    assert "busy 1.15 s on end" in warning
 
 
 def test_one_process_that_is_busy_only_at_times_is_no_limit() -> None:
