@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -18,7 +19,7 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "streams.peak": ("Streams, most at once", "more", figures.count),
     "streams.opened": ("Streams opened", "neither", figures.count),
     "streams.requests": ("Requests for streams", "less", figures.count),
-    "streams.opens_per_s_peak": ("Opened a second, at its peak", "more", figures.rate),
+    "streams.opens_per_s_peak": ("Opened a second, at its peak", "neither", figures.rate),
     "streams.gave_up": ("Gave up for good", "less", figures.count),
     "opening.p50_s": ("Stream answered, p50", "less", figures.s),
     "opening.p99_s": ("Stream answered, p99", "less", figures.s),
@@ -48,6 +49,12 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "generator.busy_peak": ("Generator, busiest", "neither", figures.share),
 }
 """What is compared: a path into the results, its name, which is better, and how it is written."""
+
+ENTRY: Final = re.compile(r"(.*?\[[^]]*\])\.")
+"""A table in a list of them, as ``timeline[2]`` of ``timeline[2].at``."""
+
+ALIKE: Final = 2.0
+"""Percent below which two figures are as good as the same: buckets of histograms are 1.6 % wide."""
 
 IGNORED: Final = frozenset(
     {"moment", "command", "began", "started", "finished", "when", "date", "commit", "load_average"}
@@ -87,7 +94,12 @@ class Change:
 
     @property
     def winner(self) -> Literal["a", "b"] | None:
-        """Which run has the better one; None where they are the same or nobody can say."""
+        """Which run has a better one that deserves the name; None where they are as good as the same."""
+        return None if self.percent is not None and abs(self.percent) < ALIKE else self.ahead
+
+    @property
+    def ahead(self) -> Literal["a", "b"] | None:
+        """Which run has the better one, however little; None where they are the same or nobody can say."""
         if self.a is None or self.b is None or self.a == self.b or self.better == "neither":
             return None
         return "b" if (self.b < self.a) == (self.better == "less") else "a"
@@ -154,7 +166,7 @@ def _worse(change: Change, percent: float) -> bool:
         return False
     if change.b is None:
         return True
-    if change.winner != "a":
+    if change.ahead != "a":
         return False
     return change.percent is None or abs(change.percent) > percent
 
@@ -212,6 +224,13 @@ def _differences(a: Results, b: Results) -> Iterator[Difference]:
         # Two interrupted runs are as little to be compared as one.
         if one != other or one in {"interrupted", "yes"}:
             yield Difference("run", name, one, other)
+    if a.generator.shared_cores != b.generator.shared_cores:
+        yield Difference(
+            "run",
+            "server and generator used up the cores that they shared",
+            _yes(a.generator.shared_cores),
+            _yes(b.generator.shared_cores),
+        )
     yield from _of_tables("scenario", a.scenario, b.scenario, frozenset({"title", "about", "thresholds"}))
     yield from _of_tables("provenance", a.provenance, b.provenance, IGNORED)
 
@@ -220,26 +239,43 @@ def _of_tables(
     of: Literal["scenario", "provenance"], a: Mapping[str, Any], b: Mapping[str, Any], ignored: frozenset[str]
 ) -> Iterator[Difference]:
     ours, theirs = dict(_flat(a)), dict(_flat(b))
+    entries = dict.fromkeys(found[1] for found in map(ENTRY.match, ours | theirs) if found)
+    only = {entry: (_entry(ours, entry), _entry(theirs, entry)) for entry in entries}
+    # What only one has of a list of tables is one difference, not as many as it has keys.
+    only = {entry: each for entry, each in only.items() if None in each}
     for name in ours | theirs:
+        if (found := ENTRY.match(name)) and found[1] in only:
+            continue
         if name.split(".")[0] in ignored or name.split(".")[-1] in ignored & IGNORED:
             continue
         if ours.get(name) != theirs.get(name):
             yield Difference(of, name, ours.get(name), theirs.get(name))
+    for entry, (one, other) in only.items():
+        yield Difference(of, entry, one, other)
+
+
+def _entry(values: Mapping[str, str], entry: str) -> str | None:
+    """Return what a table of a list says, without what it leaves off; None where there is no such table."""
+    of = {name.removeprefix(f"{entry}."): value for name, value in values.items() if name.startswith(f"{entry}.")}
+    told = [f"{key} {value}" for key, value in of.items() if key != "name" and value not in {"0", "0.0 0.0", "False"}]
+    return ", ".join(told) if of else None
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the plain values of nested tables and lists by their paths; ``3`` and ``3.0`` are the same."""
+    """Yield the plain values of nested tables and lists by their paths; ``3`` and ``3.0`` are the same, "" is none."""
     if isinstance(value, Mapping):
         for name, each in value.items():
             yield from _flat(each, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
         for number, each in enumerate(value, 1):
-            yield from _flat(each, f"{path}.{number}")
+            # By its name where it has one: groups of clients are the same in whatever order they stand.
+            yield from _flat(each, f"{path}[{(isinstance(each, Mapping) and each.get('name')) or number}]")
     elif isinstance(value, list | tuple):
-        yield path, " ".join(str(each) for each in value)
+        if value:
+            yield path, " ".join(str(each) for each in value)
     elif isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # noqa: PLR2004 - whole numbers are exact
         yield path, str(int(value))
-    elif value is not None:
+    elif value is not None and value != "":
         yield path, str(value)
 
 

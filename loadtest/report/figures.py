@@ -62,7 +62,7 @@ def data_size(value: float | None) -> str:
 
 def share(value: float | None) -> str:
     """Return a share (0 to 1) in percent: ``97.5 %``."""
-    return NONE if value is None else f"{value * 100:.4g} %"
+    return NONE if value is None else f"{value * 100:.3g} %"
 
 
 def cpu(value: float | None) -> str:

@@ -180,7 +180,7 @@ def _legend(inks: dict[str, str], y: float, outcomes: Mapping[str, str]) -> list
     parts, x = [], float(LEFT - 40)
     for name, ink in inks.items():
         told = printable(name, 48)
-        outcome = f": {_safe(outcomes[name], 96)}" if name in outcomes else ""
+        outcome = f": {_safe(outcomes[name], 120)}" if name in outcomes else ""
         parts += [
             f'<rect x="{x:.0f}" y="{y - 9}" width="11" height="11" rx="3" fill="{ink}"/>',
             f'<text x="{x + 17:.0f}" y="{y + 1}"><tspan class="n">{escape(told)}</tspan>{outcome}</text>',
@@ -247,7 +247,8 @@ def _safe(text: str, most: int) -> str:
 def _about(results: Results) -> str:
     kinds = len({group.model for group in results.groups})
     clients = f"{figures.count(results.streams.clients)} clients{f' of {kinds} kinds' if kinds > 1 else ''}"
-    return f"{clients}, {len(results.faults)} fault{'' if len(results.faults) == 1 else 's'}"
+    faults = f"{len(results.faults)} fault{'' if len(results.faults) == 1 else 's'}"
+    return f"{clients}, {faults}{'; dips without a mark are clean ends' if results.streams.ended else ''}"
 
 
 def _outcome(results: Results) -> str:

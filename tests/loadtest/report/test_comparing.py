@@ -50,6 +50,7 @@ def test_every_figure_that_is_compared_is_one_of_the_results() -> None:
         pytest.param(100.0, 80.0, -20.0, "b", "-20.0 %", id="faster"),
         pytest.param(100.0, 125.0, 25.0, "a", "+25.0 %", id="slower"),
         pytest.param(100.0, 100.0, 0.0, None, "=", id="the same"),
+        pytest.param(100.0, 101.0, 1.0, None, "+1.0 %", id="less than histograms can tell"),
         pytest.param(None, 100.0, None, None, "–", id="unknown before"),
         pytest.param(100.0, None, None, None, "–", id="unknown after"),
         pytest.param(0.0, 100.0, None, "a", "–", id="from nothing"),
@@ -96,6 +97,29 @@ def test_runs_that_were_made_alike_say_so(run: Results) -> None:
 
 def test_whole_numbers_are_the_same_however_they_are_written() -> None:
     assert not compared(result(scenario={"seconds": 60}), result(scenario={"seconds": 60.0})).differences
+
+
+def test_an_entry_of_a_list_that_one_run_lacks_is_one_difference() -> None:
+    kill = {"at": 2, "do": "kill", "part": "worker", "lasts": 0, "command": ""}
+    differences = compared(
+        result(scenario={"timeline": [], "keys": []}), result(scenario={"timeline": [kill], "keys": ""})
+    ).differences
+    assert [(each.name, each.a, each.b) for each in differences] == [
+        ("timeline[1]", None, "at 2, do kill, part worker"),
+    ]
+    mix = [{"name": "a", "share": 1}, {"name": "b", "share": 2}]
+    assert not compared(result(scenario={"mix": mix}), result(scenario={"mix": mix[::-1]})).differences
+    [late] = compared(
+        result(scenario={"timeline": [kill]}), result(scenario={"timeline": [kill | {"at": 3}]})
+    ).differences
+    assert (late.name, late.a, late.b) == ("timeline[1].at", "2", "3")
+
+
+def test_cores_that_only_one_run_shared_are_a_difference() -> None:
+    shared = result(generator=Generator(shared_cores=True))
+    assert compared(shared, shared).differences == ()
+    [only] = compared(result(), shared).differences
+    assert (only.a, only.b) == ("no", "yes")
 
 
 def test_two_runs_that_the_generator_limited_are_not_alike() -> None:
