@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ def main() -> None:
             f"flagstream: the command line needs the package {error.name}: "
             "install it with pip install 'flagstream[embedded]'"
         )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a dash in a terminal of few characters is no reason to fail
     app()
 
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.programs import COMMAND, environment
+
 START = """
 import os, signal, sys
 
@@ -47,3 +49,16 @@ def test_an_interrupt_while_the_command_still_starts_ends_it_without_a_traceback
     assert done.returncode == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_characters_that_an_output_cannot_have_are_replaced() -> None:
+    done = subprocess.run(
+        [*COMMAND, "watch", "-h"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "old ? new" in " ".join(done.stdout.split())
