@@ -65,8 +65,6 @@ def plan(
         "run.seed": seed,
     }
     overrides = {name: value for name, value in given.items() if value is not None}
-    if edge is False and file is None:
-        overrides["failures"] = [{"at": 90, "do": "origin", "down": 10}]
     if against is not None and (file is not None or overrides):
         raise failure("--against simulates what its results were: leave out the plan and its options", status=2)
     try:
@@ -110,13 +108,15 @@ def _show(plan: Plan | None, against: Path | None, json: Path | None, html: Path
             raise failure(str(error), status=2) from None
         outcome = comparison.outcome
     console = Console(stderr=json == STDOUT)
-    for rows in [*([comparison.rows()] if comparison else []), *tables(outcome)]:
+    for rows in [comparison.rows(), *tables(outcome, bill=False)] if comparison else tables(outcome):
         shown = Table(title=rows.title, title_justify="left", caption=rows.about or None, caption_justify="left")
         for number, column in enumerate(rows.columns):
-            shown.add_column(column, justify="right" if number else "left")
+            shown.add_column(column, justify="right" if number and not rows.prose else "left", overflow="fold")
         for row in rows.rows:
             shown.add_row(*row)
         console.print(shown)
+    for note in [] if comparison else outcome.notes:
+        console.print(note)
     if json:
         write_atomically(json, written(outcome))
     if html:

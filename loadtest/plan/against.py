@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from loadtest.plan.outcome import Outcome
 from loadtest.plan.planning import played
-from loadtest.plan.settings import Origin, Plan
+from loadtest.plan.settings import Origin, Plan, Streams
 from loadtest.plan.words import Rows
 from loadtest.report.figures import change, count, plain, rate, s
 from loadtest.report.plots import Unit
@@ -109,9 +109,7 @@ def plan_of(results: Results) -> Plan:
             },
             "regions": [{"name": "loopback", "pops": 1, "rtt_ms": 0, "origin_rtt_ms": 0}],
             "edge": {"on": edge, "kind": "own", "guard": True, "opens_per_s": VARNISH_OPENS_PER_S if edge else 0},
-            "streams": {
-                name: settings[name] for name in ("lifetime", "join_window", "heartbeat", "retry") if name in settings
-            },
+            "streams": {name: settings[name] for name in Streams.model_fields if name in settings},
             "changes": {"per_environment_per_hour": min(scenario.publish.rate * 3600, 1e9)},
             "origin": {"processes": scenario.local.workers, "cores": cores_had(results)},
             "failures": failures,

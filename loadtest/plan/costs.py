@@ -1,24 +1,35 @@
-"""What a fleet costs a month, directly and through an edge, and from how many clients on which is cheaper."""
+"""What a fleet costs a month, directly and through an edge, by its size and by how long streams live."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from loadtest.plan import wire
-from loadtest.plan.demand import Rates, fetching_share, occupied
+from loadtest.plan.demand import Rates, events_per_s, fetching_share, formula_rates, occupied
 from loadtest.plan.fleet import shares_of_environments
-from loadtest.plan.outcome import Bandwidth, Costs, Point, Sizing
+from loadtest.plan.outcome import Bandwidth, Costs, Point, Sizing, Way
 from loadtest.plan.settings import Plan, Tier
 from loadtest.plan.sizing import edge_machines, sizing
 
-__all__ = ["Bill", "break_even", "cheaper", "curve", "tiered"]
+__all__ = [
+    "Bill",
+    "break_even",
+    "by_clients",
+    "by_lifetime",
+    "cheaper",
+    "cheaper_from_lifetime",
+    "even_price",
+    "tiered",
+]
 
 HOURS: Final = 730
 """In a month."""
 SECONDS: Final = HOURS * 3600
-MOST_CLIENTS: Final = 1_000_000_000
+LIFETIMES: Final = (30, 60, 120, 300, 600, 1200, 1800, 3600)
+"""Seconds that streams are priced with beside those of the plan."""
 STEPS_A_DECADE: Final = 40
 
 
@@ -57,13 +68,19 @@ class Bill:
             documents=clients * self.direct.documents,
         )
 
-    def sizing_through(self, clients: int, through: Rates) -> Sizing:
+    def origin_streams(self, clients: int) -> float:
+        """Return the streams that the origin holds for an edge: where nobody can join one, one a client."""
+        if not self.plan.streams.join_window:
+            return float(clients)
+        return occupied(self.plan, clients) * self.streams_a_node
+
+    def sizing_through(self, clients: int, through: Rates, kind: str) -> Sizing:
         """Return what an origin takes behind the edge."""
         nodes = occupied(self.plan, clients)
-        streams = nodes * self.streams_a_node
+        streams = self.origin_streams(clients)
         places = nodes / self.plan.environments.count
         rates = Rates(
-            opens=self.opens_a_node / max(self.streams_a_node, 1e-9),
+            opens=self._pace,
             events=through.events,
             heartbeats=through.heartbeats,
             documents=0.0,
@@ -72,11 +89,11 @@ class Bill:
             self.plan,
             streams=streams,
             storm=streams,
-            largest=places * self.streams_a_node,
+            largest=streams * places / max(nodes, 1e-9),
             rates=rates,
             documents=self.origin_documents(clients, through),
         )
-        if self.plan.edge.kind == "cdn":
+        if kind == "cdn":
             return found
         return Sizing(
             **{name: getattr(found, name) for name in found.__struct_fields__ if name != "edge_machines"},
@@ -97,17 +114,16 @@ class Bill:
         """Return the bytes a second of an origin that everybody goes to, packet headers included."""
         return clients * self._bytes(self.direct, packets=True)
 
-    def bandwidth_through(self, clients: int, through: Rates) -> Bandwidth:
+    def bandwidth_through(self, clients: int, through: Rates, kind: str) -> Bandwidth:
         """Return the bytes a second of an edge, and of the origin behind it."""
-        nodes = occupied(self.plan, clients)
-        streams = nodes * self.streams_a_node
+        streams = self.origin_streams(clients)
         stream_bytes = (
-            nodes * self.opens_a_node * (wire.STREAM + 4 * wire.PACKET)
+            streams * self._pace * (wire.STREAM + 4 * wire.PACKET)
             + streams * through.events * (wire.chunked(wire.EVENT) + wire.PACKET)
             + streams * through.heartbeats * (wire.chunked(wire.HEARTBEAT) + wire.PACKET)
         )
         document = self._document(packets=True)
-        own = self.plan.edge.kind == "own"
+        own = kind == "own"
         return Bandwidth(
             clients=clients * self._bytes(through, packets=own),
             origin=stream_bytes + self.origin_documents(clients, through) * document,
@@ -119,17 +135,20 @@ class Bill:
         egress = tiered(self.bandwidth_direct(clients) * SECONDS / 1e9, self.plan.prices.egress)
         return _costs("direct", clients, machines=machines, egress=egress)
 
-    def costs_through(self, clients: int, through: Rates) -> Costs:
-        """Return what it costs that everybody goes through the edge."""
+    def costs_through(self, clients: int, through: Rates, kind: str | None = None) -> Costs:
+        """Return what it costs that everybody goes through the edge: that of the plan, or one of another kind."""
         prices = self.plan.prices
-        sized = self.sizing_through(clients, through)
-        bandwidth = self.bandwidth_through(clients, through)
-        if self.plan.edge.kind == "own":
+        kind = kind or self.plan.edge.kind
+        sized = self.sizing_through(clients, through, kind)
+        bandwidth = self.bandwidth_through(clients, through, kind)
+        if kind == "own":
             egress = tiered((bandwidth.clients + bandwidth.origin) * SECONDS / 1e9, prices.egress)
             machines = (sized.machines + sized.edge_machines) * prices.machine
             return _costs("own edge", clients, machines=machines, egress=egress)
-        requests = clients * (through.opens + through.documents) * SECONDS / 1e4 * prices.cdn_per_10k_requests
-        traffic = tiered(bandwidth.clients * SECONDS / 1e9, prices.cdn)
+        between, carried = self._between_tiers(clients, through)
+        asked = clients * (through.opens + through.documents) + between
+        requests = asked * SECONDS / 1e4 * prices.cdn_per_10k_requests
+        traffic = tiered((bandwidth.clients + carried) * SECONDS / 1e9, prices.cdn)
         return _costs(
             "cdn",
             clients,
@@ -138,6 +157,54 @@ class Bill:
             traffic=max(traffic, prices.cdn_least - requests),
             requests=requests,
         )
+
+    def costs(self, clients: int) -> list[Costs]:
+        """Return what each way costs: directly, through the plan's kind of edge, and through the other kind."""
+        costs = [self.costs_direct(clients)]
+        if self.through:
+            kinds = ("cdn", "own") if self.plan.edge.kind == "cdn" else ("own", "cdn")
+            costs += [self.costs_through(clients, self.through, kind) for kind in kinds]
+        return costs
+
+    def with_lifetime(self, lifetime: float) -> Bill:
+        """Return the bill of streams that live so long, and may be joined for the same share of that."""
+        plan = self.plan
+        window = min(plan.streams.join_window * lifetime / plan.streams.lifetime, lifetime - 1 - plan.tiers)
+        streams = plan.streams.model_copy(update={"lifetime": lifetime, "join_window": window})
+        other = plan.model_copy(update={"streams": streams})
+        through = self.through
+        if through:
+            factor = formula_rates(other, edge=True).opens / formula_rates(plan, edge=True).opens
+            told = through.events * fetching_share(plan)
+            through = replace(
+                through,
+                opens=through.opens * factor,
+                documents=told + (through.documents - told) * factor,
+                events=events_per_s(other),
+            )
+        return Bill(
+            plan=other,
+            direct=formula_rates(other, edge=False),
+            through=through,
+            streams_a_node=self.streams_a_node,
+            opens_a_node=self.opens_a_node * plan.streams.lifetime / lifetime,
+        )
+
+    @property
+    def _pace(self) -> float:
+        """How often the origin opens each of the streams that it holds for an edge, a second."""
+        if not self.plan.streams.join_window and self.through:
+            return self.through.opens
+        return self.opens_a_node / max(self.streams_a_node, 1e-9)
+
+    def _between_tiers(self, clients: int, through: Rates) -> tuple[float, float]:
+        """Return the requests and the bytes a second with which POPs ask a shield: a CDN bills them too."""
+        if self.plan.edge.shield == "none":
+            return 0.0, 0.0
+        pops = occupied(self.plan, clients, "none")
+        streams = pops * self.streams_a_node if self.plan.streams.join_window else float(clients)
+        told = replace(through, opens=self._pace, documents=0.0)
+        return streams * self._pace, streams * told.body_bytes
 
     def _document(self, *, packets: bool) -> float:
         size = self.plan.changes.document_bytes + wire.DOCUMENT_HEAD
@@ -148,23 +215,50 @@ class Bill:
         return rates.body_bytes + rates.documents * size + (rates.packets(size) * wire.PACKET if packets else 0.0)
 
 
-def curve(bill: Bill) -> list[Point]:
+def by_clients(bill: Bill) -> list[Point]:
     """Return the costs of fleets from a thousand clients to a hundred million."""
-    points = []
-    for power in range(12, 33):
-        clients = round(10 ** (power / 4))
-        direct = bill.costs_direct(clients)
-        through = bill.costs_through(clients, bill.through) if bill.through else None
-        points.append(
-            Point(
-                clients=clients,
-                direct=direct.total,
-                through=through.total if through else None,
-                direct_per_million_client_hours=direct.per_million_client_hours,
-                through_per_million_client_hours=through.per_million_client_hours if through else None,
-            )
-        )
-    return points
+    return [_point(bill, round(10 ** (power / 4)), bill.plan.streams.lifetime) for power in range(12, 33)]
+
+
+def by_lifetime(bill: Bill) -> list[Point]:
+    """Return the costs of the plan's fleet with streams that live longer and shorter."""
+    lifetimes = sorted({*map(float, LIFETIMES), bill.plan.streams.lifetime})
+    return [_point(bill.with_lifetime(lifetime), bill.plan.clients.count, lifetime) for lifetime in lifetimes]
+
+
+def _point(bill: Bill, clients: int, lifetime: float) -> Point:
+    ways = [
+        Way(way=costs.way, total=costs.total, per_million_client_hours=costs.per_million_client_hours)
+        for costs in bill.costs(clients)
+    ]
+    return Point(clients=clients, lifetime_s=lifetime, ways=ways)
+
+
+def cheaper_from_lifetime(bill: Bill) -> float | None:
+    """Return how long streams have to live for the edge to cost less than going directly, up to a day."""
+    if not bill.through:
+        return None
+    begin = math.log10(bill.plan.streams.lifetime)
+    for step in range(STEPS_A_DECADE * 5):
+        lifetime = 10 ** (begin + step / STEPS_A_DECADE)
+        if lifetime > 86_400:  # noqa: PLR2004 - a day, as long as a stream may live
+            break
+        direct, through, *_ = bill.with_lifetime(lifetime).costs(bill.plan.clients.count)
+        if through.total < direct.total:
+            return lifetime
+    return None
+
+
+def even_price(bill: Bill) -> float | None:
+    """Return the price of 10,000 requests at which a CDN costs as much as going directly; None: not even at 0."""
+    if not bill.through:
+        return None
+    direct = bill.costs_direct(bill.plan.clients.count).total
+    cdn = bill.costs_through(bill.plan.clients.count, bill.through, "cdn")
+    left = direct - (cdn.total - cdn.cdn_requests)
+    if left <= 0 or not cdn.cdn_requests:
+        return None
+    return bill.plan.prices.cdn_per_10k_requests * left / cdn.cdn_requests
 
 
 def cheaper(bill: Bill) -> list[tuple[int, int | None]]:

@@ -15,7 +15,7 @@ from loadtest.plan.fleet import shares_of_environments
 from loadtest.plan.settings import Plan
 from loadtest.replacing import replacing_window
 
-__all__ = ["Rates", "direct_rates", "fetching_share", "occupied", "shares_of_models"]
+__all__ = ["Rates", "events_per_s", "fetching_share", "formula_rates", "occupied", "rates", "shares_of_models"]
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +41,12 @@ class Rates:
     def packets(self, document_bytes: int) -> float:
         """Return packets that a server sends: four to open a stream (SYN, ACK, head, end), one for each thing told."""
         return 4 * self.opens + self.events + self.heartbeats + self.documents * (2 + document_bytes / 1448)
+
+
+def events_per_s(plan: Plan) -> float:
+    """Return the events a second of one environment: changes that come faster than `min_interval` are told as one."""
+    changes, apart = plan.changes.per_environment_per_hour / 3600, plan.streams.min_interval
+    return min(changes, 1 / apart) if apart else changes
 
 
 def shares_of_models(plan: Plan) -> dict[str, float]:
@@ -72,10 +78,10 @@ def mean_wait(wait: Wait, retry: float) -> float:
     return min(wait.cap, fixed) + min(wait.cap, wait.random) / 2
 
 
-def cycle(model: Model, plan: Plan) -> float:
-    """Return the seconds from one opening of a client that goes directly to its next, on average."""
+def cycle(model: Model, plan: Plan, *, edge: bool) -> float:
+    """Return the seconds from one opening of a client to its next, on average; behind an `edge` lifetimes are fixed."""
     streams = plan.streams
-    life = streams.lifetime * (1.0 if plan.edge.on else 1 - JITTER / 2)
+    life = streams.lifetime * (1.0 if edge else 1 - JITTER / 2)
     if model.replaces:
         window = replacing_window(life, min(streams.join_window, max(life - 2, 0)))
         if window is not None:
@@ -84,15 +90,16 @@ def cycle(model: Model, plan: Plan) -> float:
     return life + mean_wait(model.clean, streams.retry)
 
 
-def direct_rates(plan: Plan) -> Rates:
-    """Return what a client asks of an origin that it goes to directly."""
-    opens = sum(share / cycle(MODELS[name], plan) for name, share in shares_of_models(plan).items())
-    return rates(plan, opens, {name: 1 / cycle(MODELS[name], plan) for name in shares_of_models(plan)})
+def formula_rates(plan: Plan, *, edge: bool) -> Rates:
+    """Return what a client asks of an origin, or of an edge on which it never joins a stream that is older."""
+    shares = shares_of_models(plan)
+    opens_of = {name: 1 / cycle(MODELS[name], plan, edge=edge) for name in shares}
+    return rates(plan, sum(share * opens_of[name] for name, share in shares.items()), opens_of)
 
 
 def rates(plan: Plan, opens: float, opens_of: dict[str, float]) -> Rates:
     """Return the rates of a client that opens so many streams a second on average, and of each model so many."""
-    events = plan.changes.per_environment_per_hour / 3600
+    events = events_per_s(plan)
     documents = events * fetching_share(plan)
     whole = sum(mix.share for mix in plan.clients.mix)
     for mix in plan.clients.mix:
@@ -103,18 +110,21 @@ def rates(plan: Plan, opens: float, opens_of: dict[str, float]) -> Rates:
 
 
 @lru_cache(maxsize=4096)
-def occupied(plan: Plan, clients: int) -> float:
-    """Return how many pairs of a cache that asks the origin and an environment have clients."""
+def occupied(plan: Plan, clients: int, shield: str | None = None) -> float:
+    """Return how many pairs of an environment and a cache that asks the origin have clients.
+
+    `shield` is another than the plan's.
+    """
     if not plan.edge.on:
         return 0.0
     shares = shares_of_environments(plan)
     whole = sum(region.share for region in plan.regions)
-    match plan.edge.shield:
+    match shield or plan.edge.shield:
         case "one":
             places = [(1, 1.0)]
         case "region":
             places = [(1, region.share / whole) for region in plan.regions]
-        case "none":
+        case _:
             places = [(region.pops, region.share / whole / region.pops) for region in plan.regions]
     return sum(
         count * float((-np.expm1(clients * np.log1p(-np.minimum(share * shares, 1 - 1e-12)))).sum())

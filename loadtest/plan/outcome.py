@@ -17,6 +17,7 @@ __all__ = [
     "Series",
     "Sizing",
     "Steady",
+    "Way",
     "written",
 ]
 
@@ -130,14 +131,20 @@ class Costs(Part, frozen=True, kw_only=True):
     per_million_client_hours: float
 
 
+class Way(Part, frozen=True, kw_only=True):
+    """Dollars a month of one way, in all."""
+
+    way: str
+    total: float
+    per_million_client_hours: float
+
+
 class Point(Part, frozen=True, kw_only=True):
-    """The costs of a fleet of another size."""
+    """The costs of a fleet of another size, or with streams of another lifetime."""
 
     clients: int
-    direct: float
-    through: float | None
-    direct_per_million_client_hours: float
-    through_per_million_client_hours: float | None
+    lifetime_s: float
+    ways: list[Way]
 
 
 class Series(Part, frozen=True, kw_only=True):
@@ -174,7 +181,14 @@ class Outcome(Part, frozen=True, kw_only=True):
     """Numbers of clients, from and to, between which the edge costs less than going directly; null: 10⁹ and more."""
     break_even_clients: int | None
     """From how many on the edge costs less for good."""
-    curve: list[Point]
+    cheaper_from_lifetime_s: float | None
+    """How long streams have to live for the edge to cost less than going directly; null: more than a day."""
+    even_cdn_price: float | None
+    """Dollars for 10,000 requests at which a CDN costs as much as going directly; null: not even for nothing."""
+    by_clients: list[Point]
+    by_lifetime: list[Point]
+    notes: list[str]
+    """What is not as the plan may lead one to expect."""
     series: Series
     plan: dict[str, Any]
     provenance: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup
 
 from loadtest.plan.against import Comparison
-from loadtest.plan.outcome import Outcome
+from loadtest.plan.outcome import Outcome, Point
 from loadtest.plan.words import money, tables
 from loadtest.report.document import document
 from loadtest.report.figures import count, s
@@ -23,24 +23,24 @@ FOLDER: Final = Path(__file__).parent / "templates"
 def page(outcome: Outcome, comparison: Comparison | None = None) -> bytes:
     """Return the HTML of an outcome, with what was measured beside what was predicted where it is known."""
     compared = _compared(comparison) if comparison else []
-    plots = [*compared, *_over_time(outcome), *_costs(outcome)]
+    over_time, costs = _over_time(outcome), [] if comparison else _costs(outcome)
     body = (
         templates(FOLDER)
         .get_template("plan.html")
         .render(
             outcome=outcome,
-            tables=[*([comparison.rows()] if comparison else []), *tables(outcome)],
+            tables=[comparison.rows(), *tables(outcome, bill=False)] if comparison else tables(outcome),
             compared=compared,
-            over_time=_over_time(outcome),
-            costs=_costs(outcome),
-            tiles=_tiles(outcome),
+            over_time=over_time,
+            costs=costs,
+            tiles=_tiles(outcome, bill=comparison is None),
             provenance=[(name.replace("_", " "), str(value)) for name, value in outcome.provenance.items()],
         )
     )
-    return document(outcome.title, Markup(body), plots)  # noqa: S704 - a template's, which escapes
+    return document(outcome.title, Markup(body), [*compared, *over_time, *costs])  # noqa: S704 - a template's, which escapes
 
 
-def _tiles(outcome: Outcome) -> list[tuple[str, str, str]]:
+def _tiles(outcome: Outcome, *, bill: bool) -> list[tuple[str, str, str]]:
     worst = max((failure.back.p99_s or 0.0 for failure in outcome.failures), default=0.0)
     return [
         ("Clients", count(outcome.clients), f"{count(outcome.steady.open)} with a stream, on average"),
@@ -50,7 +50,15 @@ def _tiles(outcome: Outcome) -> list[tuple[str, str, str]]:
             f"most {count(outcome.steady.origin_streams_peak)}",
         ),
         ("Back, p99", s(worst) if outcome.failures else "–", "after the worst failure"),
-        *((costs.way, money(costs.total), "a month") for costs in outcome.costs),
+        *(
+            (
+                {"direct": "Directly", "cdn": "By a CDN", "own edge": "By an own edge"}[costs.way],
+                money(costs.total),
+                f"a month; a million client-hours {money(costs.per_million_client_hours)}",
+            )
+            for costs in outcome.costs
+            if bill
+        ),
     ]
 
 
@@ -106,20 +114,34 @@ def _over_time(outcome: Outcome) -> list[Plot]:
 
 
 def _costs(outcome: Outcome) -> list[Plot]:
-    points = outcome.curve
-    through = any(point.through is not None for point in points)
-    name = outcome.costs[-1].way
-    x = [float(point.clients) for point in points]
-    monthly = [Line("direct", [point.direct for point in points])]
-    hourly = [Line("direct", [point.direct_per_million_client_hours for point in points])]
-    if through:
-        monthly.append(Line(name, [point.through for point in points]))
-        hourly.append(Line(name, [point.through_per_million_client_hours for point in points]))
-    shared = {"x": x, "x_unit": "count", "x_label": "clients", "x_log": True, "unit": "usd", "log": True}
+    sizes, lifetimes = outcome.by_clients, outcome.by_lifetime
     return [
-        Plot(id="monthly", title="Dollars a month", lines=monthly, **shared),  # type: ignore[arg-type]
-        Plot(id="hourly", title="Dollars for a million client-hours", lines=hourly, **shared),  # type: ignore[arg-type]
+        _priced("hourly", "Dollars for a million client-hours, by clients", sizes, hourly=True),
+        _priced("monthly", "Dollars a month, by clients", sizes),
+        _priced("lifetimes", "Dollars a month, by lifetime of streams", lifetimes),
     ]
+
+
+def _priced(name: str, title: str, points: list[Point], *, hourly: bool = False) -> Plot:
+    by_size = points[0].clients != points[-1].clients
+    return Plot(
+        id=name,
+        title=title,
+        x=[float(point.clients) if by_size else point.lifetime_s for point in points],
+        x_unit="count" if by_size else "s",
+        x_label="clients" if by_size else "lifetime",
+        x_log=True,
+        unit="usd",
+        log=True,
+        wide=hourly,
+        lines=[
+            Line(
+                first.way,
+                [point.ways[place].per_million_client_hours if hourly else point.ways[place].total for point in points],
+            )
+            for place, first in enumerate(points[0].ways)
+        ],
+    )
 
 
 def _compared(comparison: Comparison) -> list[Plot]:
@@ -132,6 +154,7 @@ def _compared(comparison: Comparison) -> list[Plot]:
             unit=curve.unit,
             lines=[Line("predicted", curve.predicted, dashed=True), Line("measured", curve.measured)],
             sync="against",
+            wide=curve.name == "open",
             marks=marks,
         )
         for curve in comparison.curves

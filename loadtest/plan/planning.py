@@ -12,14 +12,23 @@ from numpy.typing import NDArray
 
 from flagstream import __version__
 from loadtest.models import MODELS
-from loadtest.plan.costs import Bill, break_even, cheaper, curve
+from loadtest.plan.costs import (
+    Bill,
+    break_even,
+    by_clients,
+    by_lifetime,
+    cheaper,
+    cheaper_from_lifetime,
+    even_price,
+)
 from loadtest.plan.curves import TICK
-from loadtest.plan.demand import Rates, direct_rates, fetching_share, occupied, rates, shares_of_models
+from loadtest.plan.demand import Rates, events_per_s, fetching_share, formula_rates, occupied, rates, shares_of_models
 from loadtest.plan.fleet import GONE, shares_of_environments
 from loadtest.plan.outcome import Away, Bandwidth, Documents, FailureOutcome, Outcome, Series, Steady
 from loadtest.plan.settings import Failure, Plan
 from loadtest.plan.simulation import Simulation
 from loadtest.plan.sizing import processes_for
+from loadtest.plan.timeline import steady_by
 
 __all__ = ["FAILURES", "played"]
 
@@ -42,24 +51,16 @@ def played(plan: Plan) -> Outcome:
     simulation.run()
     series = series_of(simulation)
     steady = steady_of(plan, series)
-    nodes = occupied(plan, plan.clients.count)
-    direct = direct_rates(plan)
-    through = through_rates(plan, simulation, steady) if plan.edge.on else None
-    bill = Bill(
-        plan=plan,
-        direct=direct,
-        through=through,
-        streams_a_node=steady.origin_streams_peak / nodes if nodes else 0.0,
-        opens_a_node=steady.origin_opens_per_s / nodes if nodes else 0.0,
-    )
+    direct = formula_rates(plan, edge=False)
+    bill = bill_of(plan, simulation, steady)
+    through = bill.through
     clients = plan.clients.count
     sized = {"direct": bill.sizing_direct(clients)}
-    costs = [bill.costs_direct(clients)]
+    costs = bill.costs(clients)
     bandwidth = Bandwidth(clients=bill.bandwidth_direct(clients), origin=bill.bandwidth_direct(clients))
     if through:
-        sized["through"] = bill.sizing_through(clients, through)
-        costs.append(bill.costs_through(clients, through))
-        bandwidth = bill.bandwidth_through(clients, through)
+        sized["through"] = bill.sizing_through(clients, through, plan.edge.kind)
+        bandwidth = bill.bandwidth_through(clients, through, plan.edge.kind)
     ranges = cheaper(bill)
     return Outcome(
         title=plan.title,
@@ -73,7 +74,11 @@ def played(plan: Plan) -> Outcome:
         costs=costs,
         through_is_cheaper=ranges,
         break_even_clients=break_even(ranges),
-        curve=curve(bill),
+        cheaper_from_lifetime_s=cheaper_from_lifetime(bill),
+        even_cdn_price=even_price(bill),
+        by_clients=by_clients(bill),
+        by_lifetime=by_lifetime(bill),
+        notes=notes(plan, steady),
         series=series,
         plan=plan.model_dump(mode="json"),
         provenance=_provenance(time.monotonic() - began),
@@ -123,6 +128,62 @@ def steady_of(plan: Plan, series: Series) -> Steady:
         origin_streams_p50=float(np.median(streams)),
         origin_streams_peak=float(streams.max()),
     )
+
+
+def bill_of(plan: Plan, simulation: Simulation, steady: Steady) -> Bill:
+    """Return the bill of a plan: from what was simulated, or by formula where no whole lifetime was seen."""
+    direct = formula_rates(plan, edge=False)
+    nodes = occupied(plan, plan.clients.count)
+    if not nodes:
+        return Bill(plan=plan, direct=direct, through=None)
+    if not settled(plan, steady):
+        # As many as can overlap, each as old as its window when the next one opens.
+        window = max(plan.streams.join_window, 1.0)
+        return Bill(
+            plan=plan,
+            direct=direct,
+            through=formula_rates(plan, edge=True),
+            streams_a_node=plan.streams.lifetime / window,
+            opens_a_node=1 / window,
+        )
+    return Bill(
+        plan=plan,
+        direct=direct,
+        through=through_rates(plan, simulation, steady),
+        streams_a_node=steady.origin_streams_peak / nodes,
+        opens_a_node=steady.origin_opens_per_s / nodes,
+    )
+
+
+def settled(plan: Plan, steady: Steady) -> bool:
+    """Tell whether the steady state was seen for a whole lifetime, all having been there for one before."""
+    since = plan.clients.open_over + plan.streams.lifetime
+    return steady.since_s >= since - 1e-6 and steady.until_s - steady.since_s >= plan.streams.lifetime - 1e-6
+
+
+def notes(plan: Plan, steady: Steady) -> list[str]:
+    """Return what is not as the plan may lead one to expect, in sentences."""
+    found = []
+    if not settled(plan, steady):
+        wanted = steady_by(plan.clients.open_over, plan.streams.lifetime)
+        found.append(
+            f"No whole lifetime of the steady state is simulated: that takes {wanted:g} s before the first failure. "
+            "Rows of the steady state are of what there was, machines and costs by formula."
+        )
+    direct = sum(mix.share for mix in plan.clients.mix if mix.via == "origin")
+    if plan.edge.on and direct:
+        share = direct / sum(mix.share for mix in plan.clients.mix)
+        found.append(f"{share * 100:.3g} % of the clients go directly; machines and costs are of one way for all.")
+    if plan.changes.per_environment_per_hour / 3600 > events_per_s(plan):
+        found.append(
+            f"Changes are told of at most every {plan.streams.min_interval:g} s: "
+            f"{events_per_s(plan):g} events a second and environment."
+        )
+    return found + [
+        f"{described(failure)} at {failure.at:g} s lasts beyond the run, so nobody is seen to come back."
+        for failure in plan.failures
+        if failure.do != "deploy" and failure.at + failure.down >= plan.run.seconds
+    ]
 
 
 def through_rates(plan: Plan, simulation: Simulation, steady: Steady) -> Rates:

@@ -28,7 +28,8 @@ class Rate:
 
     def places(self, at: Times) -> Places:
         """Return the bins of moments: the same in all curves of one run."""
-        return np.clip(np.atleast_1d(at) / self.width, 0, self.bins).astype(np.intp)
+        places: Places = np.clip(np.atleast_1d(at) / self.width, 0, self.bins).astype(np.intp)
+        return places
 
     def count(self, places: Places, times: Times = 1.0) -> None:
         """Count events by their bins, each `times` as often."""

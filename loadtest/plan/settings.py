@@ -7,11 +7,12 @@ to somebody else's machine and contract, so each can be set.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from loadtest.models import MODELS
+from loadtest.plan.timeline import with_timeline
 
 __all__ = [
     "Changes",
@@ -131,6 +132,8 @@ class Streams(Table):
     join_window: Seconds = 20.0
     heartbeat: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 15.0
     retry: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 2.0
+    min_interval: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.25
+    """Seconds between two events of an environment, at least: changes that come faster are told of as one."""
 
 
 class Changes(Table):
@@ -185,14 +188,19 @@ class Tier(Table):
 
 
 class Prices(Table):
-    """Dollars a month: list prices, found in November 2026 in stored copies of pages; put your own in.
+    """Dollars a month: list prices of 2026 as an example, from copies of pages; put your own in.
 
     docs/planning.md names the pages. CDN: Fastly by usage, North America and Europe. Egress: AWS EC2 to the internet.
     Machine: AWS c6i.2xlarge on demand, $0.34 an hour for 730 hours.
     """
 
-    cdn: tuple[Tier, ...] = (Tier(per_gb=0.12),)
-    cdn_per_10k_requests: Amount = 0.0075
+    cdn: tuple[Tier, ...] = (
+        Tier(up_to_gb=100, per_gb=0.0),
+        Tier(up_to_gb=10_000, per_gb=0.12),
+        Tier(per_gb=0.08),
+    )
+    cdn_per_10k_requests: Amount = 0.0095
+    """For each answer, a stream's too however long it lives; a shield's answers to POPs count as well."""
     cdn_least: Amount = 50.0
     egress: tuple[Tier, ...] = (
         Tier(up_to_gb=100, per_gb=0.0),
@@ -259,7 +267,11 @@ class Run(Table):
 
 
 class Plan(Table):
-    """A whole plan."""
+    """A whole plan.
+
+    Where it says neither `failures` nor how long the run is, both follow from the lifetime: two lifetimes after all
+    are there a POP is lost, and after that the origin.
+    """
 
     title: str = "A plan"
     clients: Clients = Clients()
@@ -277,11 +289,13 @@ class Plan(Table):
     costs: Costs = Costs()
     prices: Prices = Prices()
     targets: Targets = Targets()
-    failures: tuple[Failure, ...] = (
-        Failure(at=90, do="pop", down=30),
-        Failure(at=130, do="origin", down=10),
-    )
+    failures: tuple[Failure, ...] = ()
     run: Run = Run()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _timeline(cls, data: Any) -> Any:
+        return with_timeline(data) if isinstance(data, dict) else data
 
     @property
     def pops(self) -> int:

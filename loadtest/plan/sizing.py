@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from loadtest.plan.demand import Rates, direct_rates, occupied
+from loadtest.plan.demand import Rates, formula_rates, occupied
 from loadtest.plan.fleet import shares_of_environments
 from loadtest.plan.outcome import Sizing
 from loadtest.plan.settings import Plan
@@ -66,7 +66,7 @@ def processes_for(plan: Plan) -> int:
         1.0 if not plan.edge.on else sum(mix.share for mix in plan.clients.mix if mix.via == "origin") / whole
     )
     behind = 2 * occupied(plan, clients)
-    rates = direct_rates(plan)
+    rates = formula_rates(plan, edge=False)
     return sizing(
         plan,
         streams=direct + behind,

@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 
 from loadtest.plan import wire
-from loadtest.plan.costs import Bill, break_even, cheaper, curve, tiered
-from loadtest.plan.demand import direct_rates, occupied, rates, shares_of_models
+from loadtest.plan.costs import (
+    Bill,
+    break_even,
+    by_clients,
+    by_lifetime,
+    cheaper,
+    cheaper_from_lifetime,
+    even_price,
+    tiered,
+)
+from loadtest.plan.demand import events_per_s, formula_rates, occupied, rates, shares_of_models
 from loadtest.plan.settings import Plan, Tier
 from loadtest.plan.sizing import sizing
 
@@ -18,7 +27,9 @@ def bill(**given: Any) -> Bill:
     plan = Plan.model_validate(given)
     opens = 1 / plan.streams.lifetime
     through = rates(plan, opens, dict.fromkeys(shares_of_models(plan), opens))
-    return Bill(plan=plan, direct=direct_rates(plan), through=through, streams_a_node=1.5, opens_a_node=0.05)
+    return Bill(
+        plan=plan, direct=formula_rates(plan, edge=False), through=through, streams_a_node=1.5, opens_a_node=0.05
+    )
 
 
 def test_bytes_are_those_on_our_wire() -> None:
@@ -37,13 +48,74 @@ def test_each_gigabyte_costs_what_its_tier_says(gigabytes: float, price: float) 
 
 
 def test_a_client_hour_is_cheaper_in_a_larger_fleet() -> None:
-    points = curve(bill())
+    points = by_clients(bill())
+    assert [way.way for way in points[0].ways] == ["direct", "cdn", "own edge"]
     # Machines come whole; between decades nothing is hidden by that.
     for point, larger in zip(points, points[4:], strict=False):
-        assert larger.direct_per_million_client_hours < point.direct_per_million_client_hours
-        assert larger.through_per_million_client_hours is not None
-        assert point.through_per_million_client_hours is not None
-        assert larger.through_per_million_client_hours < point.through_per_million_client_hours
+        for way, cheaper_way in zip(point.ways, larger.ways, strict=True):
+            assert cheaper_way.per_million_client_hours < way.per_million_client_hours
+
+
+def test_a_cdn_bills_each_stream_and_each_document_as_a_request() -> None:
+    one = bill(
+        clients={"count": 1_000_000},
+        streams={"lifetime": 50, "join_window": 30},
+        changes={"fetch": False},
+        prices={"cdn_per_10k_requests": 0.01},
+    )
+    assert one.through is not None
+    # A million clients that open a stream every 50 s for 730 hours: 52.56 thousand million requests.
+    assert one.costs_through(1_000_000, one.through).cdn_requests == pytest.approx(52_560)
+    shielded = Bill(
+        plan=one.plan.model_copy(update={"edge": one.plan.edge.model_copy(update={"shield": "one"})}),
+        direct=one.direct,
+        through=one.through,
+        streams_a_node=1.5,
+        opens_a_node=0.05,
+    )
+    # 60 POPs with 200 environments each ask the shield every 20 s.
+    asked = 12_000 * 0.05 * 730 * 3600 / 1e4 * 0.01
+    assert shielded.costs_through(1_000_000, one.through).cdn_requests == pytest.approx(52_560 + asked, rel=0.001)
+
+
+def test_longer_streams_cost_less_and_most_so_through_a_cdn() -> None:
+    points = by_lifetime(bill(clients={"count": 1_000_000}))
+    first, last = points[0], points[-1]
+    assert (first.lifetime_s, last.lifetime_s) == (30, 3600)
+    direct, cdn, _ = (late.total / early.total for early, late in zip(first.ways, last.ways, strict=True))
+    assert cdn < 0.05
+    assert cdn < direct < 0.25
+
+
+def test_at_the_lifetime_or_the_price_that_is_said_a_cdn_costs_no_more_than_going_directly() -> None:
+    lean = bill(clients={"count": 1_000_000, "mix": [{"model": "flagstream"}]}, prices={"cdn_per_10k_requests": 0.0005})
+    lifetime, price = cheaper_from_lifetime(lean), even_price(lean)
+    assert lifetime is not None
+    assert price is not None
+    direct, cdn, _ = lean.with_lifetime(lifetime).costs(1_000_000)
+    assert cdn.total < direct.total
+    priced = Bill(
+        plan=lean.plan.model_copy(
+            update={"prices": lean.plan.prices.model_copy(update={"cdn_per_10k_requests": price})}
+        ),
+        direct=lean.direct,
+        through=lean.through,
+        streams_a_node=lean.streams_a_node,
+        opens_a_node=lean.opens_a_node,
+    )
+    direct, cdn, _ = priced.costs(1_000_000)
+    assert cdn.total == pytest.approx(direct.total)
+
+
+def test_where_nobody_can_join_the_origin_holds_a_stream_for_each_client_of_any_fleet() -> None:
+    alone = bill(streams={"join_window": 0})
+    assert alone.origin_streams(7_000_000) == 7_000_000
+
+
+def test_changes_that_come_faster_than_the_server_tells_of_them_cost_no_more() -> None:
+    fast, faster = (Plan.model_validate({"changes": {"per_environment_per_hour": rate}}) for rate in (14_400, 1e6))
+    assert events_per_s(fast) == events_per_s(faster) == 4.0
+    assert events_per_s(Plan.model_validate({"changes": {"per_environment_per_hour": 0}})) == 0
 
 
 def test_an_edge_that_costs_next_to_nothing_pays_from_some_size_on() -> None:
@@ -90,7 +162,7 @@ def test_with_many_clients_each_cache_has_some_of_each_environment(shield: str, 
 
 def test_machines_follow_from_what_asks_for_most() -> None:
     plan = Plan.model_validate({"targets": {"storm_s": 1, "delivery_p99_ms": 100}})
-    none = direct_rates(plan)
+    none = formula_rates(plan, edge=False)
     by_storm = sizing(plan, streams=1e6, storm=1e6, largest=0, rates=none, documents=0)
     assert by_storm.cores_by_storm == pytest.approx(68.0)
     assert by_storm.processes == 68

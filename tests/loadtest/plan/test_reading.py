@@ -43,7 +43,7 @@ def test_what_does_not_fit_together_is_named_with_its_line(tmp_path: Path) -> No
     found = faults(
         tmp_path,
         "[streams]\nlifetime = 10\njoin_window = 9\n"
-        '[[failures]]\nat = 500\ndo = "origin"\n[[failures]]\nat = 501\ndo = "pop"\ncount = 60\n',
+        '[[failures]]\nat = 500\ndo = "origin"\n[[failures]]\nat = 501\ndo = "pop"\ncount = 60\n[run]\nseconds = 180\n',
     )
     assert [int(fault.split(":")[0]) for fault in found] == [3, 4, 5, 8, 10]
 
@@ -67,3 +67,46 @@ def test_a_fault_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> Non
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"plan\.toml: cannot be read: No such file"):
         read(tmp_path / "plan.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "ends", "failures"),
+    [
+        ("", 180, [("pop", 90), ("origin", 130)]),
+        ("[streams]\nlifetime = 600\n", 1320, [("pop", 1230), ("origin", 1270)]),
+        ("[edge]\non = false\n", 140, [("origin", 90)]),
+        ("[run]\nseconds = 60\n", 60, []),
+        ('[[failures]]\nat = 200\ndo = "origin"\n', 250, [("origin", 200)]),
+        ('[[regions]]\nname = "here"\npops = 1\n', 180, [("origin", 130)]),
+        ("[streams]\nlifetime = 86400\n", 3600, [("pop", 3510), ("origin", 3550)]),
+    ],
+    ids=["defaults", "long streams", "direct", "short run", "failures alone", "one POP", "longest"],
+)
+def test_failures_and_the_run_come_after_the_steady_state(
+    tmp_path: Path, text: str, ends: float, failures: list[tuple[str, float]]
+) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(text)
+    plan = read(file)
+    assert plan.run.seconds == ends
+    assert [(failure.do, failure.at) for failure in plan.failures] == failures
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "regions = 3\n",
+        'run = "x"\n',
+        "failures = 1\n",
+        "streams = []\n",
+        "clients = 5\n",
+        '[streams]\nlifetime = "x"\n',
+        '[run]\nseconds = "x"\n',
+        "edge = 1\n",
+        '[[regions]]\npops = "x"\n',
+        "failures = [1]\n",
+    ],
+    ids=str,
+)
+def test_what_is_of_another_kind_is_a_fault_with_its_line(tmp_path: Path, text: str) -> None:
+    assert all(fault[0].isdigit() for fault in faults(tmp_path, text))

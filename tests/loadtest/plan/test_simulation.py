@@ -31,8 +31,34 @@ def test_a_fleet_that_goes_directly_opens_as_often_as_its_lifetime_and_wait_say(
 
     alone = plan(clients=of(model, 4_000), edge={"on": False}, origin={"processes": 4}, run=FAR)
     outcome = played(alone)
-    expected = 4_000 / cycle(MODELS[model], alone)
+    expected = 4_000 / cycle(MODELS[model], alone, edge=False)
     assert outcome.steady.opens_per_s == pytest.approx(expected, rel=0.05)
+
+
+def test_a_plan_that_sees_no_steady_state_says_so_and_is_priced_by_formula() -> None:
+    given = {"clients": of("flagsmith-js", 1_000), "streams": {"lifetime": 600, "join_window": 400}}
+    short = played(plan(**given, run={"seconds": 60}))
+    assert "No whole lifetime" in short.notes[0]
+    whole = played(plan(**given, run={"seconds": 1_300, "step": 0.25}))
+    assert whole.notes == []
+    requests = [outcome.costs[1].cdn_requests for outcome in (short, whole)]
+    # A request every 600 s and 1.5 s of waiting, and two documents an hour.
+    assert requests[0] == pytest.approx(1_000 * (1 / 601.5 + 2 / 3600) * 2_628_000 / 1e4 * 0.0095)
+    assert requests[0] == pytest.approx(requests[1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"failures": [{"at": 80, "do": "origin", "down": 60}]}, "origin killed for 60 s at 80 s lasts beyond the run"),
+        ({"clients": of("flagstream", 10, mix=[{"model": "flagstream", "via": "origin"}])}, "100 % of the clients go"),
+        ({"changes": {"per_environment_per_hour": 36_000}}, "at most every 0.25 s: 4 events a second"),
+    ],
+    ids=["outage beyond the run", "past the edge", "coalesced"],
+)
+def test_what_is_not_as_one_may_expect_is_noted(given: dict[str, Any], says: str) -> None:
+    outcome = played(plan(**{"clients": of("flagstream", 10), "run": {"seconds": 130, "step": 0.25}, **given}))
+    assert any(says in note for note in outcome.notes), outcome.notes
 
 
 def test_one_environment_at_one_pop_is_one_stream_and_two_while_they_overlap() -> None:
