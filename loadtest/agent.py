@@ -10,14 +10,13 @@ from typing import Final
 
 from loadtest.agent_line import MOST_FROM_STRANGERS, Line, LineError
 from loadtest.agent_messages import FORMAT, Enlist, Gone, Hello, Passed, Refused, Welcome
+from loadtest.dividing import MOST_PROCESSES
 from loadtest.generators import COMMAND, GeneratorError, LocalGenerator, file_limit
 
 __all__ = ["Agent"]
 
 PATIENCE: Final = 10.0
 """Seconds in which whoever connects must say what it wants."""
-
-MOST_GENERATORS: Final = 256
 
 
 class Agent:
@@ -91,7 +90,7 @@ class Agent:
     async def _work(self, line: Line) -> None:
         """Pass on what is said, both ways, until the conductor hangs up; then all generators end."""
         enlist = await line.receive()
-        if not isinstance(enlist, Enlist) or not 0 < enlist.generators <= MOST_GENERATORS:
+        if not isinstance(enlist, Enlist) or not 0 < enlist.generators <= MOST_PROCESSES:
             raise LineError("asks for no generators that could be started")
         generators: list[LocalGenerator] = []
         passing: list[asyncio.Task[None]] = []

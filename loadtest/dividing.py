@@ -12,12 +12,28 @@ from loadtest.messages import Group, Slow
 from loadtest.models import MODELS
 from loadtest.scenario.schema import Fault, Mix, Scenario
 
-__all__ = ["MOST_STREAMS", "Crowd", "apportioned", "crowds", "leaving", "most_at_once", "portion", "processes_for"]
+__all__ = [
+    "MOST_PROCESSES",
+    "MOST_STREAMS",
+    "RESERVE",
+    "Crowd",
+    "apportioned",
+    "crowds",
+    "leaving",
+    "most_at_once",
+    "portion",
+    "processes_for",
+]
 
 MOST_STREAMS: Final = 19_000
 """Streams that one process holds at most; the files beyond are for fetching and for streams that replace others."""
 
 RESERVE: Final = 400
+"""Files that a process has for other things than streams."""
+
+MOST_PROCESSES: Final = 256
+"""Processes of one host."""
+
 ALONE: Final = 2_000
 """Clients that one process plays without a second one to share the work."""
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from loadtest.dividing import Crowd, processes_for
-from loadtest.generators import COMMAND, Generator, LocalGenerator, file_limit
+from loadtest.dividing import MOST_PROCESSES, RESERVE, Crowd, processes_for
+from loadtest.generators import COMMAND, Generator, GeneratorError, LocalGenerator, file_limit
 from loadtest.machine import resident
 from loadtest.remote import RemoteHost
 from loadtest.troop import Troop
@@ -44,7 +44,7 @@ async def muster(hosts: Hosts, crowds: Sequence[Crowd], most: int) -> AsyncItera
 
 async def _here(hosts: Hosts, most: int, exits: AsyncExitStack) -> list[Generator]:
     generators: list[Generator] = []
-    for number in range(hosts.processes or processes_for(most, file_limit())):
+    for number in range(hosts.processes or _enough(most, file_limit(), "this host")):
         generator = await LocalGenerator.start(number, hosts.command)
         generators.append(generator)
         exits.push_async_callback(generator.close)
@@ -62,5 +62,20 @@ async def _elsewhere(hosts: Hosts, most: int, exits: AsyncExitStack) -> list[Gen
     return [
         generator
         for host in found
-        for generator in host.enlist(hosts.processes or max(processes_for(share, host.files), host.cores))
+        for generator in host.enlist(hosts.processes or max(_enough(share, host.files, host.address), host.cores))
     ]
+
+
+def _enough(most: int, files: int, host: str) -> int:
+    """Return how many processes a host takes for `most` clients; raises `GeneratorError` where those would be absurd."""
+    if files <= RESERVE:
+        raise GeneratorError(
+            f"a process of {host} may have only {files} files open, and a generator needs {RESERVE} for itself: raise "
+            "the limit (ulimit -n)"
+        )
+    if (processes := processes_for(most, files)) > MOST_PROCESSES:
+        raise GeneratorError(
+            f"{most} clients take {processes} processes of {host}, where each may have {files} files open, and "
+            f"{MOST_PROCESSES} is the most: raise the limit (ulimit -n), or spread them over more hosts (--agent)"
+        )
+    return processes

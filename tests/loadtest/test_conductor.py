@@ -264,6 +264,24 @@ async def test_a_generator_that_cannot_be_started_is_said_so(tmp_path: Path) -> 
         await conduct(plan, ScriptedStack(), Progress("", 1, 1), asyncio.Event())
 
 
+@pytest.mark.parametrize(
+    ("files", "clients", "reason"),
+    [
+        (256, 9, "may have only 256 files open, and a generator needs 400 for itself: raise the limit"),
+        (410, 9_000, "9000 clients take 900 processes of this host, where each may have 410 files open"),
+    ],
+    ids=["hardly_any_file", "few_files"],
+)
+@pytest.mark.asyncio
+async def test_no_swarm_of_processes_is_started_for_want_of_files(
+    files: int, clients: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtest.mustering.file_limit", lambda: files)
+    plan = Plan(name="test", scenario=scenario(clients={"count": clients}), command=("/nonexistent/program",))
+    with pytest.raises(GeneratorError, match=reason):
+        await conduct(plan, ScriptedStack(), Progress("", 1, 1), asyncio.Event())
+
+
 @pytest.mark.asyncio
 async def test_an_interrupted_run_has_the_results_of_what_was_measured_and_leaves_no_generator(tmp_path: Path) -> None:
     stop = asyncio.Event()
