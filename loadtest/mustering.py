@@ -67,7 +67,7 @@ async def _elsewhere(hosts: Hosts, most: int, exits: AsyncExitStack) -> list[Gen
 
 
 def _enough(most: int, files: int, host: str) -> int:
-    """Return how many processes a host takes for `most` clients; raises `GeneratorError` where those would be absurd."""
+    """Return how many processes a host takes for `most` clients; raises `GeneratorError` for absurdly many."""
     if files <= RESERVE:
         raise GeneratorError(
             f"a process of {host} may have only {files} files open, and a generator needs {RESERVE} for itself: raise "
