@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,7 +21,9 @@ NUMPY: Final = "flagstream plan simulates in arrays and needs numpy: pip install
 
 
 def plan(
-    file: Annotated[Path | None, typer.Argument(help="TOML; without one the defaults are a plan.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A plan in TOML (docs/planning.md); what it leaves out, or all, are defaults.")
+    ] = None,
     clients: Annotated[int | None, typer.Option(help="How many clients.")] = None,
     environments: Annotated[int | None, typer.Option(help="How many environments they belong to.")] = None,
     mix: Annotated[
@@ -32,10 +34,10 @@ def plan(
     heartbeat: Annotated[float | None, typer.Option(help="Seconds between heartbeats.")] = None,
     changes: Annotated[float | None, typer.Option(help="Changes of an environment an hour.")] = None,
     edge: Annotated[bool | None, typer.Option("--edge/--direct", help="Through an edge, or to the origin.")] = None,
-    shield: Annotated[str | None, typer.Option(help="none, region or one.")] = None,
+    shield: Annotated[str | None, typer.Option(help="A tier in front of the origin: none, region or one.")] = None,
     processes: Annotated[int | None, typer.Option(help="Stream-server processes; 0: as many as needed.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="How long is simulated.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long is simulated; else past the last failure.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of chance: the same seed gives the same figures.")] = None,
     against: Annotated[
         Path | None, typer.Option(help="Results of a load test: simulate what it was, and compare.")
     ] = None,
@@ -48,8 +50,10 @@ def plan(
     """
     for path, option in ((json, "--json"), (html, "--html")):
         check_writable(path, option)
-    if importlib.util.find_spec("numpy") is None:
-        raise failure(NUMPY)
+    try:
+        importlib.import_module("numpy")
+    except ImportError:
+        raise failure(NUMPY) from None
     given = {
         "clients.count": clients,
         "clients.mix": _mix(mix) if mix else None,

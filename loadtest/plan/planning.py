@@ -109,7 +109,9 @@ def series_of(simulation: Simulation) -> Series:
 def steady_of(plan: Plan, series: Series) -> Steady:
     """Return the figures of the time between the opening and the first failure, in whole lifetimes."""
     until = min([failure.at for failure in plan.failures], default=plan.run.seconds)
-    since = min(plan.clients.open_over + plan.streams.lifetime, until / 2)
+    since = plan.clients.open_over + plan.streams.lifetime
+    if until - since < plan.streams.lifetime:
+        since = min(since, until / 2)
     periods = math.floor((until - since) / plan.streams.lifetime)
     if periods:
         since = until - periods * plan.streams.lifetime

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,22 @@ def test_what_cannot_be_is_said_in_a_sentence(options: list[str], says: str) -> 
     assert ran.exit_code == 2
     assert says in ran.output
     assert "Traceback" not in ran.output
+
+
+def test_without_numpy_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    ran = CliRunner().invoke(app, ["plan", "--clients", "10"])
+    assert ran.exit_code == 1
+    assert ran.output.strip().count("\n") == 0
+    assert "pip install 'flagstream[loadtest]'" in ran.output
+
+
+def test_who_is_long_in_opening_has_a_steady_state_after_that(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    plan = tmp_path / "plan.toml"
+    plan.write_text("failures = []\n[clients]\ncount = 20\nopen_over = 300\n[run]\nstep = 0.25\n")
+    ran = CliRunner().invoke(app, ["plan", str(plan), "--json", str(file)])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(file.read_bytes())
+    assert found["notes"] == []
+    assert found["steady"]["since_s"] >= 330
