@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from loadtest.curves import BROKEN
 from loadtest.grid import GroupPoint
 from loadtest.histogram import Histogram
 from loadtest.results import Fault, Readmission, seconds
@@ -20,30 +19,38 @@ class Aftermath:
         self.at = at
         self.error = ""
         self.until = math.inf
+        self.hurts = True
+        """Whether what is lost from then on is lost to it by name; else it has what is lost until then, to whatever."""
         self._what = what
         self._before: GroupPoint | None = None
-        self._open = self._least = self._lost = self._gave_up = self._readmitted = 0
+        self._open = self._least = self._lost = self._gave_up = 0
         self._back: float | None = None
 
     def follow(self, at: float, before: GroupPoint, now: GroupPoint) -> None:
         """Take the whole swarm as counted until second `at`, and as at the point before."""
-        if not self.at < at <= self.until:
+        if at <= self.at:
             return
         if self._before is None:
             self._before = before
             self._open = self._least = before.levels["open"]
-        still = now.levels["open"]
-        broken = sum(now.lost.get(kind, 0) for kind in BROKEN)
-        self._least = min(self._least, still)
+        if self.hurts:  # what was lost to it may be told, and be back, after the next one
+            self._account(at, now.broken.get(self.number, 0), now.hurt.get(self.number, 0))
+        if at <= self.until:
+            if not self.hurts:
+                self._account(at, sum(now.broken.values()), sum(now.hurt.values()))
+            self._least = min(self._least, now.levels["open"])
+            self._gave_up = now.levels["gave_up"] - self._before.levels["gave_up"]
+
+    def _account(self, at: float, broken: int, hurt: int) -> None:
+        """Take how many were broken since the point before, and how many of those who were hurt have no stream yet.
+
+        How many are open tells neither: some are always between a clean end and the next, and others come meanwhile.
+        """
         self._lost += broken
-        self._gave_up = now.levels["gave_up"] - self._before.levels["gave_up"]
-        self._readmitted += sum(count for _, count in now.readmission.get(self.number, Histogram()).pairs())
-        # Some streams are always between a clean end and the next one, so those that were lost are counted, too.
-        if still >= self._open - self._gave_up or 0 < self._lost - self._gave_up <= self._readmitted:
-            if self._back is None or broken:
-                self._back = at
-        elif broken:
+        if broken:
             self._back = None
+        if self._back is None and not hurt:
+            self._back = at
 
     def results(self, readmission: Histogram) -> Fault:
         """Return it as results have it; `readmission` has the times of all streams that were lost to it."""

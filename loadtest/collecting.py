@@ -117,6 +117,7 @@ class Collector:
 
     def begin(self, aftermath: Aftermath, *, hurts: bool) -> None:
         """Follow an entry of the timeline from now on; what hurts ends the following of those before it."""
+        aftermath.hurts = hurts
         if hurts:
             for earlier in self.aftermaths:
                 earlier.until = min(earlier.until, aftermath.at)

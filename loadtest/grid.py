@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from loadtest.histogram import Histogram
 from loadtest.messages import GroupSample, Sample
@@ -18,6 +18,7 @@ COUNTS: Final = (
     *("fetches", "fetches_failed", "fetches_older", "behind_us"),
 )
 HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch")
+K = TypeVar("K")
 
 
 @dataclass(slots=True)
@@ -28,7 +29,10 @@ class GroupPoint:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     histograms: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in HISTOGRAMS})
     readmission: dict[int, Histogram] = field(default_factory=dict)
+    hurt: dict[int, int] = field(default_factory=dict)
+    """A level, too."""
     lost: dict[int, int] = field(default_factory=dict)
+    broken: dict[int, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
 
     def count(self, sample: GroupSample) -> None:
@@ -40,15 +44,13 @@ class GroupPoint:
                 self.histograms[name].add(Histogram(pairs))
         for mark, pairs in sample.readmission.items():
             self.readmission.setdefault(mark, Histogram()).add(Histogram(pairs))
-        for kind, number in sample.lost.items():
-            self.lost[kind] = self.lost.get(kind, 0) + number
-        for words, number in sample.errors.items():
-            self.errors[words] = self.errors.get(words, 0) + number
+        self._count_named(sample)
 
     def add(self, other: GroupPoint) -> None:
         """Add another group's of the same moment: its levels, too."""
         for name in LEVELS:
             self.levels[name] += other.levels[name]
+        _add(self.hurt, other.hurt)
         self.follow(other)
 
     def follow(self, later: GroupPoint) -> None:
@@ -60,10 +62,17 @@ class GroupPoint:
                 self.histograms[name].add(later.histograms[name])
         for mark, times in later.readmission.items():
             self.readmission.setdefault(mark, Histogram()).add(times)
-        for kind, number in later.lost.items():
-            self.lost[kind] = self.lost.get(kind, 0) + number
-        for words, number in later.errors.items():
-            self.errors[words] = self.errors.get(words, 0) + number
+        self._count_named(later)
+
+    def _count_named(self, more: GroupSample | GroupPoint) -> None:
+        _add(self.lost, more.lost)
+        _add(self.broken, more.broken)
+        _add(self.errors, more.errors)
+
+
+def _add(sums: dict[K, int], more: Mapping[K, int]) -> None:
+    for key, number in more.items():
+        sums[key] = sums.get(key, 0) + number
 
 
 @dataclass(slots=True)
@@ -172,4 +181,5 @@ class Grid:
                 levels = point.groups[index].levels
                 for name in LEVELS:
                     levels[name] += getattr(group, name)
+                _add(point.groups[index].hurt, group.hurt)
         return point

@@ -218,7 +218,11 @@ class GroupSample(Message, frozen=True, kw_only=True):
     """Clients that hold no version yet, although there is one; they are not among those that are behind."""
     deaf: int = 0
     """That hold a stream and take nothing from it any more."""
+    hurt: dict[int, int] = {}
+    """That lost their stream otherwise than by its clean end, try, and have not had the next; by `Mark.fault` then."""
     # counts
+    broken: dict[int, int] = {}
+    """Of the lost ones, streams that were live and did not end cleanly; by `Mark.fault` at the loss."""
     behind_us: int = 0
     """Microseconds that clients were behind, all together; of some it is known only later that they were."""
     requests: int = 0

@@ -150,9 +150,14 @@ class Client(Holder):
             else:
                 tally.gap.record(waited)
             self._since = 0.0
-        self._flags &= ~HURT
+        self._heal()
         if crew.model.replaces:
             self._replace(stream, head, now)
+
+    def _heal(self) -> None:
+        if self._flags & HURT:
+            self._flags &= ~HURT
+            self.crew.tally.hurt[self._mark] -= 1
 
     def _replace(self, stream: Stream, head: Head, now: float) -> None:
         lifetime, age = head.seconds(b"x-stream-lifetime"), head.seconds(b"age")
@@ -178,7 +183,9 @@ class Client(Holder):
             lived = now - stream.moment
             tally.open -= 1
             self._since = now
-            self._flags &= ~HURT
+            if loss is not Loss.CLEAN:
+                mark = crew.run.mark
+                tally.broken[mark] = tally.broken.get(mark, 0) + 1
         else:
             self._opening = None
             tally.connecting -= 1
@@ -193,6 +200,7 @@ class Client(Holder):
         if loss is not Loss.CLEAN and self._since and not self._flags & HURT:
             self._flags |= HURT
             self._mark = crew.run.mark
+            tally.hurt[self._mark] = tally.hurt.get(self._mark, 0) + 1
         self._failures = model.failures(self._failures, loss, lived)
         if self.live is None and self._opening is None:
             tally.waiting += 1
@@ -214,6 +222,7 @@ class Client(Holder):
         self._open_at(now + wait.seconds(self._failures, retry, crew.chance))
 
     def _give_up(self) -> None:
+        self._heal()
         self._flags |= GONE
         self.crew.tally.waiting -= 1
         self.crew.tally.gave_up += 1
@@ -257,6 +266,7 @@ class Client(Holder):
         if self._flags & GONE:
             return
         tally = self.crew.tally
+        self._heal()
         tally.clients -= 1
         tally.left += 1
         if self.live is not None:

@@ -24,11 +24,13 @@ class Tally:
     __slots__ = (
         *_COUNTS,
         *_HISTOGRAMS,
+        "broken",
         "clients",
         "connecting",
         "deaf",
         "errors",
         "gave_up",
+        "hurt",
         "lost",
         "open",
         "readmission",
@@ -37,6 +39,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.clients = self.open = self.connecting = self.waiting = self.gave_up = self.deaf = 0
+        self.hurt: dict[int, int] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -45,6 +48,7 @@ class Tally:
         self.duplicates = self.out_of_order = self.skipped = self.invalid = self.bytes = 0
         self.fetches = self.fetches_failed = self.fetches_older = 0
         self.lost: dict[int, int] = {}
+        self.broken: dict[int, int] = {}
         self.errors: dict[str, int] = {}
         self.delivery, self.opening, self.gap = Histogram(), Histogram(), Histogram()
         self.staleness, self.fetch = Histogram(), Histogram()
@@ -68,7 +72,9 @@ class Tally:
             behind=behind,
             new=new,
             behind_us=behind_us,
+            hurt={mark: count for mark, count in self.hurt.items() if count},
             lost=self.lost,
+            broken=self.broken,
             errors=self.errors,
             readmission={mark: times.pairs() for mark, times in self.readmission.items()},
             **counted,

@@ -46,6 +46,7 @@ class Script:
         self.start: Start | None = None
         self.open: list[int] = []
         self.opened: list[int] = []
+        self.mark = 0
         self.cut = 0
         self.due = float("inf")
         self.unpacker = Unpacker()
@@ -83,7 +84,8 @@ class Script:
                 self.opened[group] += count
             case Close(group=group, count=count):
                 self.open[group] -= count
-            case Mark():
+            case Mark(fault=fault):
+                self.mark = fault
                 self.cut = 1
             case Ping(sent=sent):
                 self.say(Pong(sent=sent, at=time.monotonic() + 1000.0))
@@ -122,6 +124,7 @@ class Script:
                     delivery=delivery.pairs(),
                     deliveries=delivery.count,
                     lost={int(Loss.CUT): self.cut} if self.cut else {},
+                    broken={self.mark: self.cut} if self.cut else {},
                 )
             )
         self.opened = [0] * len(self.open)

@@ -134,13 +134,13 @@ def test_curves_of_a_long_run_stay_short_and_keep_their_counts() -> None:
     assert series.cpu["server"][-1] == 0.5
 
 
-def follow(aftermath: Aftermath, points: list[tuple[float, int, int, int]]) -> None:
-    """Each point: second, streams open, streams cut, clients that have given up."""
+def follow(aftermath: Aftermath, points: list[tuple[float, int, int, int, int]]) -> None:
+    """Each point: second, streams open, streams cut, clients that have given up, and those that are still out."""
     before = GroupPoint()
-    for at, still, cut, gave_up in points:
+    for at, still, cut, gave_up, out in points:
         now = GroupPoint()
         now.levels["open"], now.levels["gave_up"] = still, gave_up
-        now.lost = {int(Loss.CUT): cut}
+        now.broken, now.hurt = {1: cut}, {1: out}
         aftermath.follow(at, before, now)
         before = now
 
@@ -148,16 +148,17 @@ def follow(aftermath: Aftermath, points: list[tuple[float, int, int, int]]) -> N
 @pytest.mark.parametrize(
     ("points", "back"),
     [
-        ([(1, 100, 0, 0), (2.25, 40, 60, 0), (2.5, 80, 0, 0), (2.75, 100, 0, 0), (3, 90, 0, 0)], 0.75),
-        ([(1, 100, 0, 0), (2.25, 100, 0, 0), (2.5, 30, 70, 10), (2.75, 90, 0, 10)], 0.75),
-        ([(1, 100, 0, 0), (2.25, 40, 60, 0), (2.5, 99, 0, 0)], None),
-        ([(1, 100, 0, 0), (2.25, 99, 0, 0), (2.5, 97, 0, 0)], 0.0),
-        ([(1, 100, 0, 0), (2.25, 20, 80, 0), (2.5, 100, 0, 0), (2.75, 50, 50, 0), (3, 100, 0, 0)], 1.0),
+        ([(1, 100, 0, 0, 0), (2.25, 40, 60, 0, 60), (2.5, 80, 0, 0, 20), (2.75, 97, 0, 0, 0), (3, 90, 0, 0, 3)], 0.75),
+        ([(1, 100, 0, 0, 0), (2.25, 100, 0, 0, 0), (2.5, 30, 70, 10, 60), (2.75, 90, 0, 10, 0)], 0.75),
+        ([(1, 100, 0, 0, 0), (2.25, 40, 60, 0, 60), (2.5, 99, 0, 0, 1)], None),
+        ([(1, 100, 0, 0, 0), (2.25, 40, 60, 0, 60), (2.5, 140, 0, 0, 1)], None),
+        ([(1, 100, 0, 0, 0), (2.25, 99, 0, 0, 0), (2.5, 97, 0, 0, 0)], 0.0),
+        ([(1, 100, 0, 0, 0), (2.25, 20, 80, 0, 80), (2.5, 99, 0, 0, 0), (2.75, 9, 50, 0, 50), (3, 99, 0, 0, 0)], 1.0),
     ],
-    ids=["all", "less_those_who_gave_up", "never", "nothing_was_lost", "after_the_last_loss"],
+    ids=["all", "less_those_who_gave_up", "never", "others_came", "nothing_was_lost", "after_the_last_loss"],
 )
-def test_all_are_back_when_as_many_are_open_as_before(
-    points: list[tuple[float, int, int, int]], back: float | None
+def test_all_are_back_when_nobody_who_was_hurt_is_without_a_stream(
+    points: list[tuple[float, int, int, int, int]], back: float | None
 ) -> None:
     aftermath = Aftermath(1, 2.0, "kill worker")
     follow(aftermath, points)
@@ -169,23 +170,37 @@ def test_the_next_fault_ends_the_account_of_the_one_before() -> None:
     collected = collector()
     collected.take(sample(0, 0.25, GroupSample(open=10, clients=10)))
     collected.begin(Aftermath(1, 0.3, "kill worker"), hurts=True)
-    cut = {int(Loss.CUT): 4}
-    collected.take(sample(0, 0.5, GroupSample(open=6, clients=10, lost=cut, readmission={})))
+    collected.take(sample(0, 0.5, GroupSample(open=6, clients=10, broken={1: 4}, hurt={1: 4})))
     collected.begin(Aftermath(2, 0.6, "kill workers"), hurts=True)
-    cut = {int(Loss.CUT): 6}
     again = {1: times(0.3), 2: times(0.2, 0.2)}
-    collected.take(sample(0, 0.75, GroupSample(open=0, clients=10, lost=cut, readmission=again)))
+    broken, hurt = {1: 1, 2: 5}, {1: 4, 2: 5}
+    collected.take(sample(0, 0.75, GroupSample(open=0, clients=10, broken=broken, hurt=hurt, readmission=again)))
+    collected.take(sample(0, 1.0, GroupSample(open=4, clients=10, hurt={2: 5})))
     first, second = results(collected).faults
-    assert (first.number, first.lost, first.open_before, first.open_least) == (1, 4, 10, 6)
-    assert (second.number, second.lost, second.open_before, second.open_least) == (2, 6, 6, 0)
+    assert (first.number, first.lost, first.open_before, first.open_least, first.all_back_s) == (1, 5, 10, 6, 0.7)
+    assert (second.number, second.lost, second.open_before, second.open_least) == (2, 5, 6, 0)
+    assert second.all_back_s is None
     assert (first.readmission.count, second.readmission.count) == (1, 2)
+
+
+def test_an_entry_that_hurts_nobody_by_itself_has_what_is_lost_to_whatever_until_the_next_that_does() -> None:
+    collected = collector()
+    collected.take(sample(0, 0.25, GroupSample(open=10)))
+    collected.begin(Aftermath(1, 0.3, "5 times as many clients"), hurts=False)
+    collected.take(sample(0, 0.5, GroupSample(open=40, broken={0: 3}, hurt={0: 3})))
+    collected.take(sample(0, 0.75, GroupSample(open=50)))
+    collected.begin(Aftermath(2, 0.8, "kill worker"), hurts=True)
+    collected.take(sample(0, 1.0, GroupSample(open=20, broken={2: 30}, hurt={2: 30})))
+    wave, kill = results(collected).faults
+    assert (wave.lost, wave.all_back_s) == (3, 0.45)
+    assert (kill.lost, kill.all_back_s) == (30, None)
 
 
 def test_a_loss_counts_for_the_fault_before_it_although_its_sample_is_of_the_same_moment_of_the_grid() -> None:
     collected = collector()
     collected.take(sample(0, 1.77, GroupSample(open=10)))
     collected.begin(Aftermath(1, 2.01, "kill worker"), hurts=True)
-    collected.take(sample(0, 2.04, GroupSample(open=4, lost={int(Loss.CUT): 6})))
+    collected.take(sample(0, 2.04, GroupSample(open=4, broken={0: 2, 1: 6})))  # two of them just before it
     (fault,) = results(collected).faults
     assert (fault.lost, fault.open_before) == (6, 10)
 

@@ -152,6 +152,9 @@ async def test_what_is_lost_is_counted_for_the_fault_that_hurt_and_a_clean_end_f
         driven.say(Cut(share=1.0))
         told = await driven.until(lambda told: told.counts["opened"] == 20)
         assert {mark: times.count for mark, times in told.readmission.items()} == {3: 10}
+        assert sum(sample.groups[0].broken.get(3, 0) for sample in told.samples) == 10
+        assert max(sample.groups[0].hurt.get(3, 0) for sample in told.samples) > 0
+        assert told.now.hurt == {}
         assert (told.lost, told.times("gap")) == ({Loss.CUT: 10}, 0)
 
 
@@ -182,6 +185,7 @@ async def test_an_android_client_that_was_cut_never_comes_back_and_is_counted() 
         await driven.open(server.port, "flagsmith-android", 5)
         told = await driven.until(lambda told: told.now.gave_up == 5)
         assert len(server.streams) == 5
+        assert told.now.hurt == {}  # nobody waits for them
         driven.say(Published(versions=[(0, now_version())]))
         told = await driven.report()
         assert told.now.behind == 0  # who has given up does not follow
