@@ -38,7 +38,7 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "lost": ("Lost", "less", figures.count),
     "duplicates": ("Duplicates", "less", figures.count),
     "out_of_order": ("Out of order", "less", figures.count),
-    "requests.edge": ("Requests at the edge", "neither", figures.count),
+    "requests.edge": ("Requests at the edge, of any kind", "neither", figures.count),
     "requests.origin": ("Requests at the origin", "less", figures.count),
     "requests.origin_streams_peak": ("Streams at the origin, most", "less", figures.count),
     "fetches.count": ("Flags fetched", "neither", figures.count),

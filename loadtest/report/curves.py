@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from loadtest.histogram import Histogram
-from loadtest.report import figures
+from loadtest.report.gist import unmarked
 from loadtest.report.plots import Line, Mark, Plot, Values, cumulative, latencies
 from loadtest.report.thinning import thinned
 from loadtest.results import Results
@@ -176,9 +176,8 @@ def curves(results: Results) -> tuple[list[Plot], int]:
 
 def _about_open(results: Results, *, several: bool) -> str:
     sentences = ["All clients, and each group of them."] if several else []
-    if results.streams.ended:
-        ended = figures.count(results.streams.ended)
-        sentences.append(f"Dips without a fault are clean ends ({ended} of them): clients wait as their model has it.")
+    if dips := unmarked(results):
+        sentences.append(f"Dips without a mark are {dips}; clients wait as their model has it.")
     return " ".join(sentences)
 
 

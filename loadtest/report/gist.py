@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from loadtest.report import figures
 from loadtest.results import Results
 
-__all__ = ["gist", "not_current"]
+__all__ = ["broken", "gist", "not_current", "unmarked"]
 
 
 def gist(results: Results) -> list[str]:
@@ -23,11 +23,25 @@ def not_current(results: Results) -> str:
     return ", ".join(named) if len(results.groups) > 1 else ""
 
 
+def broken(results: Results) -> int:
+    """Return how many streams that were there were lost otherwise than by a clean end."""
+    return results.streams.lost.get("cut", 0) + results.streams.lost.get("silent", 0)
+
+
+def unmarked(results: Results) -> str:
+    """Return what else than faults makes curves dip: nothing, or nobody can say where streams broke without a fault."""
+    if broken(results) > sum(fault.lost for fault in results.faults):
+        return ""
+    streams = results.streams
+    return " and ".join(
+        told for told, times in (("clean ends", streams.ended), ("clients that leave", streams.left)) if times
+    )
+
+
 def _streams(results: Results) -> Iterator[str]:
     streams, back = results.streams, results.readmission
-    broken = streams.lost.get("cut", 0) + streams.lost.get("silent", 0)
-    if broken:
-        sentence = f"{_many(broken, 'stream')} broke"
+    if number := broken(results):
+        sentence = f"{_many(number, 'stream')} broke"
         if back.count:
             sentence += (
                 f": half of those that came back did so within {figures.s(back.p50_s)}, 99 % within "

@@ -96,11 +96,8 @@ def _figures(results: Results) -> Table:
     )
     requests = results.requests
     if requests.edge is not None:
-        rows.add_row(
-            "edge",
-            f"of {figures.count(requests.sent)} requests {figures.count(requests.edge)} came to it, "
-            f"{figures.count(requests.origin)} to the origin",
-        )
+        through = f"{figures.count(requests.origin)} of {figures.count(requests.sent)}"
+        rows.add_row("edge", f"{through} requests for streams came to the origin")
     outer = Table.grid()
     outer.add_row(rows)
     outer.add_row(Text())

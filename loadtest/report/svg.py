@@ -9,6 +9,7 @@ from html import escape
 from typing import Final
 
 from loadtest.report import figures
+from loadtest.report.gist import broken, unmarked
 from loadtest.report.words import printable
 from loadtest.results import Results
 
@@ -247,14 +248,15 @@ def _safe(text: str, most: int) -> str:
 def _about(results: Results) -> str:
     kinds = len({group.model for group in results.groups})
     clients = f"{figures.count(results.streams.clients)} clients{f' of {kinds} kinds' if kinds > 1 else ''}"
+    dips = unmarked(results)
     faults = f"{len(results.faults)} fault{'' if len(results.faults) == 1 else 's'}"
-    return f"{clients}, {faults}{'; dips without a mark are clean ends' if results.streams.ended else ''}"
+    return f"{clients}, {faults}{f'; dips without a mark are {dips}' if dips else ''}"
 
 
 def _outcome(results: Results) -> str:
     """Return what came of a run's streams, in a line."""
-    lost, back, origin = results.streams.lost, results.readmission, results.requests.origin
-    parts = [f"{figures.count(lost.get('cut', 0) + lost.get('silent', 0))} streams broke"]
+    back, origin = results.readmission, results.requests.origin
+    parts = [f"{figures.count(broken(results))} streams broke"]
     if back.count:
         parts.append(f"half were back within {figures.s(back.p50_s)}, 99 % within {figures.s(back.p99_s)}")
     if origin is not None:

@@ -75,5 +75,8 @@ def _merged(several: Iterable[Pairs]) -> Histogram:
 def _times(name: str, several: Sequence[Histogram]) -> list[Row]:
     if not any(histogram.count for histogram in several):
         return []
-    told = [[figures.s(histogram.percentile(share)) for share in (0.5, 0.99, 1.0)] for histogram in several]
+    told = [
+        [figures.s(histogram.percentile(share)).replace(" ", "\N{NO-BREAK SPACE}") for share in (0.5, 0.99, 1.0)]
+        for histogram in several
+    ]
     return [(f"{name}: p50 · p99 · slowest", [" · ".join(each) for each in told])]
