@@ -10,7 +10,7 @@ import pytest
 from loadtest.histogram import Histogram
 from loadtest.limits import Cores, sharing
 from loadtest.report.faults import all_back
-from loadtest.report.gist import gist
+from loadtest.report.gist import gist, unmarked
 from loadtest.report.notices import notices
 from loadtest.report.ways import ways
 from loadtest.results import (
@@ -113,6 +113,13 @@ def test_a_fault_that_the_next_one_overtook_is_not_said_never_to_be_over() -> No
     ]
 
 
+def test_dips_are_called_clean_only_where_no_stream_broke_without_a_fault() -> None:
+    ended = msgspec.structs.replace(OPEN, ended=3, left=1, lost={"cut": 5})
+    fault = Fault(number=1, at_s=1, what="kill", lost=5)
+    assert unmarked(results(streams=ended, faults=[fault])) == "clean ends and clients that leave"
+    assert unmarked(results(streams=ended)) == ""
+
+
 def test_what_is_said_of_shared_cores_is_known_as_that() -> None:
     cores = Cores()
     cores.turns, cores.full = 10, 5
@@ -139,6 +146,9 @@ def test_two_ways_in_stand_beside_each_other_with_what_each_costs_the_origin() -
         "Requests for streams": ["20", "40"],
         "Of these, at the origin": ["20", "2"],
         "Streams at the origin, most": ["10", "1"],
-        "Delivery: p50 · p99 · slowest": ["0.01 ms · 0.01 ms · 0.01 ms", "0.02 ms · 0.04 ms · 0.04 ms"],
+        "Delivery: p50 · p99 · slowest": [
+            "0.01\xa0ms · 0.01\xa0ms · 0.01\xa0ms",
+            "0.02\xa0ms · 0.04\xa0ms · 0.04\xa0ms",
+        ],
     }
     assert ways(results(groups=groups[1:])) == ([], [])

@@ -70,7 +70,7 @@ def test_what_never_happened_has_neither_tile_nor_curve_nor_row(run: Results) ->
     assert "Re-admission" not in page
     assert "Back after a clean end" in page
     assert "losses" not in plots(page.encode())
-    for nothing in ("Gave up</dt>", "Came to the edge", "refused", "most –"):
+    for nothing in ("Gave up</dt>", "Came to the edge, fetches too", "refused", "most –"):
         assert nothing not in page
     assert '<p class="hint">None.</p>' in page
 
