@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +59,10 @@ def test_bytes_that_are_no_chunks_break_the_framing_and_nothing_else(data: bytes
     except BodyError:
         return
     assert all(isinstance(each, int) for each in found)
+
+
+@pytest.mark.parametrize("broken", [b"-6\r\n", b"zz\r\n", b"1\r\nxyz"], ids=["negative", "no number", "too long"])
+def test_what_was_whole_before_the_framing_broke_is_found(broken: bytes) -> None:
+    with pytest.raises(BodyError) as raised:
+        Body(chunked=True).feed(b"8\r\n: ping\n\n\r\n" + broken)
+    assert raised.value.found == [HEARTBEAT]
