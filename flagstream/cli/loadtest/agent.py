@@ -53,7 +53,8 @@ async def _serve(worker: Agent, host: str, port: int) -> None:
     if task is not None:
         for sig in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sig, task.cancel)
-    await worker.serve(host, port, lambda at: _say(f"listening on {host}:{at}, Ctrl-C to stop"))
+    shown = f"[{host}]" if ":" in host else host
+    await worker.serve(host, port, lambda at: _say(f"listening on {shown}:{at}, Ctrl-C to stop"))
 
 
 def _say(sentence: str) -> None:
