@@ -58,7 +58,7 @@ def _curves(comparison: Comparison) -> Iterator[Plot]:
             about=about,
             x=grid,
             unit=unit,
-            log=unit == "ms",
+            log=unit == "ms" or (name == "origin_streams" and _far_apart(runs)),
             sync=SYNC,
             marks=faults,
             wide=name == "open",
@@ -80,6 +80,12 @@ def _curves(comparison: Comparison) -> Iterator[Plot]:
         )
         if not plot.empty:
             yield plot
+
+
+def _far_apart(runs: Sequence[Series]) -> bool:
+    """Return whether one run has so many more streams at the origin that the other's could not be seen beside them."""
+    few, many = sorted(max((streams or 0 for streams in series.origin_streams), default=0) for series in runs)
+    return 0 < 10 * few < many
 
 
 def _pair(names: tuple[str, str], values: Sequence[Sequence[float | None]], *, sparse: bool = False) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -15,11 +16,17 @@ from loadtest.report.words import printable
 
 __all__ = ["comparison_text"]
 
+NAME: Final = 18
+"""Characters of a name above which columns are called A and B: cut off, two paths of one file name are the same."""
+
 
 def comparison_text(comparison: Comparison) -> RenderableType:
     """Return what differs between the runs, then every figure with its change, the better one marked."""
     parts: list[RenderableType] = []
-    name_a, name_b = (printable(name, 40) for name in comparison.names)
+    name_a, name_b = (printable(name) for name in comparison.names)
+    if max(len(name_a), len(name_b)) > NAME:
+        parts.append(Text(f"A  {name_a}\nB  {name_b}"))
+        name_a, name_b = "A", "B"
     if comparison.differences:
         table = _table("They were not made alike: look here first", "", name_a, name_b)
         table.title_style = "bold yellow"

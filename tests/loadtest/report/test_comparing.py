@@ -122,6 +122,19 @@ def test_cores_that_only_one_run_shared_are_a_difference() -> None:
     assert (only.a, only.b) == ("no", "yes")
 
 
+def test_long_names_stand_above_and_are_called_a_and_b(run: Results) -> None:
+    told = text(compared(run, run, ("monday/before/storm.json", "tuesday/after/storm.json")))
+    assert "B  tuesday/after/storm.json" in told
+    assert "…" not in told
+
+
+def test_an_edges_few_streams_at_the_origin_are_seen_beside_many(run: Results) -> None:
+    few = [None if streams is None else streams // 500 for streams in run.series.origin_streams]
+    edge = msgspec.structs.replace(run, series=msgspec.structs.replace(run.series, origin_streams=few))
+    assert plots(comparison_page(compared(run, edge)))["curve-origin-streams"]["log"] is True
+    assert plots(comparison_page(compared(run, run)))["curve-origin-streams"]["log"] is False
+
+
 def test_two_runs_that_the_generator_limited_are_not_alike() -> None:
     limited = result(generator=Generator(was_the_limit=True))
     assert [each.name for each in compared(limited, limited).differences] == ["the generator was the limit"]

@@ -86,7 +86,7 @@ def test_a_failed_run_says_by_what(run: Results) -> None:
 
 def test_an_interrupted_run_says_that_it_was(run: Results) -> None:
     page = written(msgspec.structs.replace(run, verdict="interrupted", thresholds=[])).decode()
-    assert "ended before its time" in page
+    assert "what was measured until then.</span> " in page
     assert "sets no thresholds" in page
 
 
