@@ -94,7 +94,7 @@ def _show(plan: Plan | None, against: Path | None, json: Path | None, html: Path
     from loadtest.plan.outcome import written  # noqa: PLC0415
     from loadtest.plan.page import page  # noqa: PLC0415
     from loadtest.plan.planning import played  # noqa: PLC0415
-    from loadtest.plan.words import tables  # noqa: PLC0415
+    from loadtest.plan.words import happens, takes  # noqa: PLC0415
     from loadtest.results import read as read_results  # noqa: PLC0415
 
     comparison = None
@@ -112,7 +112,7 @@ def _show(plan: Plan | None, against: Path | None, json: Path | None, html: Path
             raise failure(str(error), status=2) from None
         outcome = comparison.outcome
     console = Console(stderr=json == STDOUT)
-    for rows in [comparison.rows(), *tables(outcome, bill=False)] if comparison else tables(outcome):
+    for rows in [comparison.rows()] if comparison else [*happens(outcome), *takes(outcome)]:
         shown = Table(title=rows.title, title_justify="left", caption=rows.about or None, caption_justify="left")
         for number, column in enumerate(rows.columns):
             shown.add_column(column, justify="right" if number and not rows.prose else "left", overflow="fold")

@@ -186,6 +186,13 @@ def compared(results: Results) -> Comparison:
             Figure(f"{name}: opens a second, most", "per_s", foreseen.opens_per_s_peak, _peak(results, fault.at_s)),
         ]
     at = [moment for moment in measured.at_s if moment <= predicted.at_s[-1]]
+    origin = Curve(
+        "origin",
+        "Streams at the origin",
+        "count",
+        _sampled(predicted.origin_streams, predicted.at_s, at),
+        _first(measured.origin_streams, at),
+    )
     return Comparison(
         outcome=outcome,
         figures=figures,
@@ -201,13 +208,7 @@ def compared(results: Results) -> Comparison:
                 _sampled(predicted.opens_per_s, predicted.at_s, at),
                 _first(measured.opens_per_s, at),
             ),
-            Curve(
-                "origin",
-                "Streams at the origin",
-                "count",
-                _sampled(predicted.origin_streams, predicted.at_s, at),
-                _first(measured.origin_streams, at),
-            ),
+            *([origin] if plan.edge.on else []),  # else it is that of the clients once more
         ],
         faults=[(fault.at_s, fault.what) for fault in results.faults],
     )

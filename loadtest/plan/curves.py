@@ -75,9 +75,8 @@ class Curves:
         asks = ~held
         self.connecting.enter(np.where(had, seen["ends"], seen["asked"])[asks])
         self.connecting.count(began[asks], -1.0)
-        self._returned(self.away, seen["lost_at"][asks], at[asks])
-        real = ~waiting
-        self._returned(self.unserved, seen["awaits"][real], at[real])
+        self._returned(self.away, seen["lost_at"], at, asks)
+        self._returned(self.unserved, seen["awaits"], at, ~waiting)
 
     def _take_back(self, ends: Floats, stream: NDArray[np.int32], at: Floats) -> None:
         """End streams at `at` instead of at their end."""
@@ -110,8 +109,10 @@ class Curves:
         self.connecting.enter(np.maximum(fleet.asked[who], np.where(running, fleet.ends[who], 0.0)))
         self.connecting.leave(at)
 
-    def _returned(self, histogram: NDArray[np.int64], lost_at: NDArray[np.float32], at: Floats) -> None:
-        known = ~np.isnan(lost_at)
+    def _returned(
+        self, histogram: NDArray[np.int64], lost_at: NDArray[np.float32], at: Floats, who: NDArray[np.bool_]
+    ) -> None:
+        known = ~np.isnan(lost_at) & who
         if not known.any() or not len(self._starts):
             return
         since = lost_at[known].astype(np.float64)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from loadtest.plan.against import Comparison
 from loadtest.plan.outcome import Outcome, Point
-from loadtest.plan.words import money, tables
+from loadtest.plan.words import happens, money, takes
 from loadtest.report.document import document
 from loadtest.report.figures import count, s
 from loadtest.report.plots import Line, Mark, Plot
@@ -29,7 +29,8 @@ def page(outcome: Outcome, comparison: Comparison | None = None) -> bytes:
         .get_template("plan.html")
         .render(
             outcome=outcome,
-            tables=[comparison.rows(), *tables(outcome, bill=False)] if comparison else tables(outcome),
+            happens=[comparison.rows()] if comparison else happens(outcome),
+            takes=[] if comparison else takes(outcome),
             compared=compared,
             over_time=over_time,
             costs=costs,

@@ -224,7 +224,7 @@ class Simulation:
         seen["kept"] = self._keeps.take(model)
         seen["tries"] = 0
         seen["lost_at"] = np.nan
-        seen["awaits"][~waiting] = np.nan
+        np.copyto(seen["awaits"], np.nan, where=~waiting)
         due = ends + self.waits.seconds(model, Loss.CLEAN, seen["failures"], self._retry(len(who)), self.chance)
         short = ends - at < self._short.take(model)
         if short.any():

@@ -8,7 +8,7 @@ from typing import Final
 from loadtest.plan.outcome import Outcome
 from loadtest.report.figures import NONE, count, data_size, rate, s
 
-__all__ = ["Rows", "money", "tables"]
+__all__ = ["Rows", "happens", "money", "takes"]
 
 
 DIRECTLY: Final = (
@@ -35,18 +35,19 @@ def money(dollars: float | None) -> str:
     return f"${dollars:,.2f}" if abs(dollars) < 10 else f"${dollars:,.0f}"  # noqa: PLR2004 - where cents stop to count
 
 
-def tables(outcome: Outcome, *, bill: bool = True) -> list[Rows]:
-    """Return the tables of an outcome, in the order in which one asks; without a `bill` only what happens."""
-    happens = [_steady(outcome), _failures(outcome)]
-    if not bill:
-        return happens
+def happens(outcome: Outcome) -> list[Rows]:
+    """Return the tables of what was simulated."""
+    return [_steady(outcome), _failures(outcome)]
+
+
+def takes(outcome: Outcome) -> list[Rows]:
+    """Return the tables of what that takes and costs, and what was assumed."""
     return [
-        *happens,
-        _documents(outcome),
-        _sizing(outcome),
         _costs(outcome),
-        _by_clients(outcome),
         _by_lifetime(outcome),
+        _by_clients(outcome),
+        _sizing(outcome),
+        _documents(outcome),
         _assumptions(outcome),
     ]
 
