@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -278,6 +279,22 @@ def test_an_interrupted_run_reports_what_was_measured(tmp_path: Path) -> None:
     assert "Interrupted" in output
     assert generators
     assert not any(map(is_alive, generators))
+
+
+def test_an_interrupt_while_files_are_written_leaves_them_whole(tmp_path: Path) -> None:
+    pipe = tmp_path / "page.html"
+    os.mkfifo(pipe)
+    calm = tiny(tmp_path, TINY[: TINY.index("[[timeline]]")])
+    process = run(calm, "--url", f"http://127.0.0.1:{free_port()}", "--key", "a", "--html", str(pipe))
+    with pipe.open("rb") as page:
+        begin = page.read(1)  # the page is longer than a pipe holds: it is being written
+        process.send_signal(signal.SIGINT)
+        content = begin + page.read()
+    output, errors = process.communicate(timeout=60)
+    assert content.rstrip().endswith(b"</html>")
+    assert process.returncode == 1
+    assert "Failed" in output
+    assert "Traceback" not in errors
 
 
 @pytest.mark.timeout(120)

@@ -146,7 +146,18 @@ def run(
             ["flagstream", *sys.argv[1:]], stack.settings if isinstance(stack, LocalStack) else stack.urls
         ),
     )
-    found = asyncio.run(_run(plan, stack, quiet=quiet))
+    raise typer.Exit(asyncio.run(_run_and_tell(plan, stack, json_file, html_file, quiet=quiet)))
+
+
+async def _run_and_tell(
+    plan: Plan, stack: LocalStack | RemoteStack, json_file: Path | None, html_file: Path | None, *, quiet: bool
+) -> int:
+    """Make the run and return the exit status; within the loop, where a Ctrl-C keeps no file from being written."""
+    return _told(await _run(plan, stack, quiet=quiet), json_file, html_file)
+
+
+def _told(found: Results, json_file: Path | None, html_file: Path | None) -> int:
+    """Write and print what was found; return the exit status."""
     unwritten = 0
     for path, content in ((json_file, written), (html_file, page)):
         if path is not None:
@@ -158,7 +169,7 @@ def run(
         Enduring(stderr=STDOUT in {json_file, html_file}, highlight=False).print(summary(found))
     except OSError as error:
         unwritten = failure(f"what was found cannot be printed: {error.strerror or error}").exit_code
-    raise typer.Exit(status(found) or unwritten)
+    return status(found) or unwritten
 
 
 def _is_loopback(host: str) -> bool:
