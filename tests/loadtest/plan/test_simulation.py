@@ -9,9 +9,10 @@ import pytest
 
 from loadtest.models import MODELS
 from loadtest.plan.fleet import GONE, IDLE, OPENING, RUNNING
-from loadtest.plan.planning import played, series_of, steady_of
+from loadtest.plan.planning import played, series_of
 from loadtest.plan.settings import Plan
 from loadtest.plan.simulation import Simulation
+from loadtest.plan.steady import steady_of
 
 FAR = {"seconds": 150, "step": 0.25, "bin": 0.5}
 HERE = [{"name": "here", "pops": 1, "rtt_ms": 0, "origin_rtt_ms": 0}]
