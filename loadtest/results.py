@@ -119,7 +119,7 @@ class Fault(Part, frozen=True, kw_only=True):
     gave_up: int = 0
     readmission: Readmission = Readmission()
     all_back_s: float | None = None
-    """From the fault until as many were open again as before, less those that gave up; null: they never were."""
+    """From the fault until nobody whom it hurt and who still tried was without a stream; null: they always were."""
     error: str = ""
     """Why it could not be done."""
 
