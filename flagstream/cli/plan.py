@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flagstream.cli.failure import failure
-from flagstream.cli.loadtest.writing import STDOUT, check_writable, write_atomically
+from flagstream.cli.loadtest.writing import STDOUT, check_distinct, check_writable, write_atomically
 from loadtest.plan.reading import PlanError, read
 from loadtest.plan.settings import Plan
 
@@ -48,6 +48,7 @@ def plan(
 
     It simulates each client as its SDK behaves; nothing is connected to.
     """
+    check_distinct(**{"--json": json, "--html": html})
     for path, option in ((json, "--json"), (html, "--html")):
         check_writable(path, option)
     try:

@@ -86,6 +86,7 @@ class Generator:
 
     def handle(self, mask: int) -> None:
         """Read orders, and write what could not be written before."""
+        self._loop.catch_up()
         if mask & WRITE:
             self._flush()
         try:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import heapq
 import select
+import sys
+from collections import deque
 from itertools import count
 from time import monotonic
 from typing import Final, Protocol
 
-__all__ = ["Handler", "Loop", "Timed"]
+__all__ = ["Handler", "Loop", "Reader", "Timed"]
 
 AT_ONCE: Final = 512
 """Descriptors that a turn takes from the kernel, and timers that it lets fire: neither may starve the other."""
+
+MOST_ASIDE: Final = 20_000
+"""Pieces that may be put aside: some tens of milliseconds of work."""
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
@@ -26,6 +31,13 @@ class Handler(Protocol):
 
     def handle(self, mask: int) -> None:
         """Take that the descriptor is readable, writable or broken (select.EPOLL…)."""
+
+
+class Reader(Protocol):
+    """Whoever has read something."""
+
+    def take(self, data: bytes, moment: float) -> None:
+        """Look at what was read at `moment`."""
 
 
 class Timed(Protocol):
@@ -40,6 +52,10 @@ class Loop:
 
     Since the last `observed`, `busy` is the share of time not spent waiting, `late` the seconds of the most belated
     timer, and `longest` the seconds of the longest turn, which is how long an event may have lain unread.
+
+    Reading goes before reckoning: what a stream said is put aside with the moment at which it was read (`put_aside`),
+    and looked at when nothing more is to be read. So in a burst an event waits for the reads before it and not for all
+    that is made of them. Whoever does more than read calls `catch_up` first, for things happen in their order.
     """
 
     def __init__(self) -> None:
@@ -47,6 +63,7 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self._fresh: set[int] = set()
         """Watched since the kernel was asked: what it told of these numbers is of who had them before."""
+        self._aside: deque[tuple[Reader, bytes, float]] = deque()
         self._timers: list[tuple[float, int, Timed, int]] = []
         self._numbers = count()
         self._running = True
@@ -74,6 +91,18 @@ class Loop:
         """Call ``timed.fire(kind, when, now)`` when the monotonic clock shows `when`; it cannot be taken back."""
         heapq.heappush(self._timers, (when, next(self._numbers), timed, kind))
 
+    def put_aside(self, reader: Reader, data: bytes) -> None:
+        """Keep what has just been read until there is time for it."""
+        self._aside.append((reader, data, monotonic()))
+
+    def catch_up(self, most: int = sys.maxsize) -> None:
+        """Look at what was put aside, at `most` pieces of it."""
+        aside = self._aside
+        while aside and most:
+            reader, data, moment = aside.popleft()
+            reader.take(data, moment)
+            most -= 1
+
     def stop(self) -> None:
         """Let `run` return at the end of this turn."""
         self._running = False
@@ -89,9 +118,10 @@ class Loop:
     def run(self) -> None:
         """Turn until stopped."""
         timers, handlers, fresh, poll = self._timers, self._handlers, self._fresh, self._epoll.poll
+        aside = self._aside
         began = monotonic()
         while self._running:
-            wait = max(0.0, timers[0][0] - began) if timers else None
+            wait = 0.0 if aside else max(0.0, timers[0][0] - began) if timers else None
             fresh.clear()
             ready = poll(wait, AT_ONCE)
             now = monotonic()
@@ -102,7 +132,12 @@ class Loop:
                 # one before it in this turn may have closed it, and opened another of the same number
                 if handler is not None and descriptor not in fresh:
                     handler.handle(mask)
+            if aside and not ready:
+                self.catch_up(AT_ONCE)
+            elif len(aside) > MOST_ASIDE:
+                self.catch_up()
             if timers and timers[0][0] <= now:
+                self.catch_up()
                 self._fire(now)
             now = monotonic()
             self._longest = max(self._longest, now - began)

@@ -151,17 +151,26 @@ class Stream:
     def handle(self, mask: int) -> None:
         """Take that something can be read, or, while connecting, that something can be written."""
         del mask  # whatever it says, trying tells more
-        if self._state is CONNECTING:
-            self._connected()
-            return
+        loop = self._owner.crew.loop
+        if self._state is not LIVE:
+            loop.catch_up()
+            if self._state is CONNECTING:
+                self._connected()
+                return
         try:
             data = _read(self.descriptor, PIECE)
         except BlockingIOError:
             return
         except OSError as error:
-            self._broken(error)
+            loop.catch_up()
+            if self.client is not None:  # what was put aside may have ended it
+                self._broken(error)
             return
-        self.take(data)
+        if data and self._state is LIVE:
+            loop.put_aside(self, data)
+            return
+        loop.catch_up()
+        self.take(data, monotonic())
 
     def _connected(self) -> None:
         try:
@@ -174,14 +183,13 @@ class Stream:
         self._state = ASKED
         self._owner.crew.loop.change(self.descriptor, READ)
 
-    def take(self, data: bytes) -> None:
-        """Take a piece of the answer; an empty one is the end of the connection."""
+    def take(self, data: bytes, moment: float) -> None:
+        """Take a piece of the answer that was read at `moment`; an empty one is the end of the connection."""
         client = self.client
         if client is None:
             return
         if self._state is LIVE:
-            now = monotonic()
-            self.heard = now
+            now = self.heard = moment
             crew = client.crew
             if self._body is None and data:
                 meaning = crew.known.get(data)
@@ -292,7 +300,7 @@ class Stream:
             if slow.reads_every:
                 client.crew.loop.at(now + slow.reads_every, self)
         if rest:
-            self.take(rest)
+            self.take(rest, now)
 
     def fire(self, kind: int, when: float, now: float) -> None:
         """Read a little, as a slow reader."""
@@ -305,7 +313,7 @@ class Stream:
         client.crew.loop.at(now + slow.reads_every, self)
         with contextlib.suppress(BlockingIOError):
             try:
-                self.take(self._receive(slow.bytes))
+                self.take(self._receive(slow.bytes), now)
             except BlockingIOError:
                 raise
             except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from time import monotonic
 
 from loadtest.models import Loss
 from loadtest.swarm.loop import READ, WRITE
@@ -40,6 +41,7 @@ class TlsStream(Stream):
     def handle(self, mask: int) -> None:
         """Take that the connection is readable or writable."""
         del mask
+        self._owner.crew.loop.catch_up()
         if self._state is CONNECTING:
             try:
                 self._connected()
@@ -60,7 +62,7 @@ class TlsStream(Stream):
             except OSError as error:
                 self._broken(error)
                 return
-            self.take(data)
+            self.take(data, monotonic())
             if not data or (self._state is LIVE and self._owner.crew.group.slow is not None):
                 return
 

@@ -100,8 +100,8 @@ class Driven:
         async with asyncio.timeout(PATIENCE):
             self.status = await self.process.wait()
 
-    def say(self, order: Message) -> None:
-        self._writer.write(packed(order))
+    def say(self, *orders: Message) -> None:
+        self._writer.write(b"".join(map(packed, orders)))
 
     async def hear(self, kind: type[M]) -> M:
         """Wait for a message; samples on the way are counted."""

@@ -36,8 +36,7 @@ async def test_orders_after_the_last_word_are_not_heard() -> None:
     async with ScriptedServer() as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-go")
         await driven.until(lambda told: told.now.open == 1)
-        for order in (Stop(), Open(group=0, first=1, count=1), Report(), Stop()):
-            driven.say(order)
+        driven.say(Stop(), Open(group=0, first=1, count=1), Report(), Stop())
         await driven.hear(Ended)
         with pytest.raises(AssertionError, match="has ended"):
             await driven.hear(Ended)
