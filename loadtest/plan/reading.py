@@ -6,14 +6,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from loadtest.plan.settings import Plan
 from loadtest.scenario.document import BESIDE, Document, nested
-from loadtest.scenario.faults import meant, named, shown
+from loadtest.scenario.faults import fields, meant, named, shown
 from loadtest.scenario.lines import Path as Place
 from loadtest.scenario.lines import lines
 
@@ -90,7 +90,7 @@ def _sentence(place: Place, error: ErrorDetails) -> str:
     match error["type"]:
         case "extra_forbidden":
             *above, last = place
-            known = _fields(tuple(above))
+            known = fields(tuple(above), Plan)
             return f"{name} is not a key here; there are {', '.join(known)}{meant(last, known)}"
         case "missing":
             return f"{name} is missing"
@@ -98,18 +98,3 @@ def _sentence(place: Place, error: ErrorDetails) -> str:
             return f"{name} = {value}: {str(error['msg']).removeprefix('Value error, ')}"
     says = str(error["msg"]).removeprefix("Input should be ")
     return f"{name} = {value} must be {says}"
-
-
-def _fields(place: Place) -> tuple[str, ...]:
-    table: type[BaseModel] | None = Plan
-    for key in place:
-        if isinstance(key, str) and table is not None:
-            field = table.model_fields.get(key)
-            table = _table_in(field.annotation) if field else None
-    return tuple(table.model_fields) if table is not None else ()
-
-
-def _table_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_table_in, get_args(annotation))), None)

@@ -78,9 +78,9 @@ def meant(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def fields(path: Path) -> tuple[str, ...]:
-    """Return the keys of the table at `path`, none where there is no table of known keys."""
-    table: type[BaseModel] | None = Scenario
+def fields(path: Path, whole: type[BaseModel] = Scenario) -> tuple[str, ...]:
+    """Return the keys of the table at `path` of a document, none where there is no table of known keys."""
+    table: type[BaseModel] | None = whole
     for key in path:
         if isinstance(key, str) and table is not None:
             field = table.model_fields.get(key)
