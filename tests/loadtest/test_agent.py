@@ -165,10 +165,12 @@ async def test_what_is_no_agent_is_told_apart() -> None:
         await conducted(plan(address))
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
-        await writer.drain()
-        writer.close()
+        try:
+            await reader.read(1)
+            writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+            await writer.drain()
+        finally:  # its task may be cancelled with the loop
+            writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         address = "{}:{}".format(*server.sockets[0].getsockname())

@@ -58,8 +58,10 @@ async def test_an_answer_that_breaks_off_has_failed() -> None:
 
 async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_else() -> None:
     async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:  # its task may be cancelled with the loop
+            writer.close()
 
     server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
     async with server, Driven() as driven:
