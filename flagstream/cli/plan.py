@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -12,8 +12,9 @@ from rich.table import Table
 
 from flagstream.cli.failure import failure
 from flagstream.cli.loadtest.writing import STDOUT, check_distinct, check_writable, write_atomically
-from loadtest.plan.reading import PlanError, read
-from loadtest.plan.settings import Plan
+
+if TYPE_CHECKING:
+    from loadtest.plan.settings import Plan
 
 __all__ = ["plan"]
 
@@ -48,6 +49,8 @@ def plan(
 
     It simulates each client as its SDK behaves; nothing is connected to.
     """
+    from loadtest.plan.reading import PlanError, read  # noqa: PLC0415 - each command loads only what it runs
+
     check_distinct(**{"--json": json, "--html": html})
     for path, option in ((json, "--json"), (html, "--html")):
         check_writable(path, option)

@@ -6,6 +6,7 @@ import math
 from time import monotonic
 from typing import Final
 
+from loadtest.histogram import Histogram
 from loadtest.models import Loading, Loss
 from loadtest.replacing import replace_after
 from loadtest.swarm.crew import Crew
@@ -14,6 +15,7 @@ from loadtest.swarm.ledger import Cell
 from loadtest.swarm.sources import GENERATOR_ERRORS
 from loadtest.swarm.stream import Head, Stream
 from loadtest.swarm.tls import TlsStream
+from sdk_client.headers import JOIN_SHARE
 
 __all__ = ["Client"]
 
@@ -25,9 +27,6 @@ HURT, HOME = 1 << 8, 1 << 9
 
 NO_ROOM_WAIT: Final = 1.0
 """Seconds until a client tries again that this machine had no descriptor or port for."""
-
-JOIN_SHARE: Final = 2 / 3
-"""Share of a lifetime that an edge is taken to add clients for, where it does not say."""
 
 
 class Client(Holder):
@@ -118,9 +117,8 @@ class Client(Holder):
             if words is None:
                 self.lost(stream, Loss.REFUSED, (error.strerror or str(error)).lower())
                 return
-            crew.run.error(
-                words
-            )  # no fault of the server's: neither counted against it nor answered as the model would
+            # No fault of the server's: neither counted against it nor answered as the model would.
+            crew.run.error(words)
             self._opening = None
             crew.tally.connecting -= 1
             if self.live is None:
@@ -143,10 +141,7 @@ class Client(Holder):
         if self._since:
             waited = now - self._since
             if self._flags & HURT:
-                times = tally.readmission.get(self._mark)
-                if times is None:
-                    times = tally.readmission[self._mark] = type(tally.gap)()
-                times.record(waited)
+                tally.readmission.setdefault(self._mark, Histogram()).record(waited)
             else:
                 tally.gap.record(waited)
             self._since = 0.0
@@ -211,12 +206,12 @@ class Client(Holder):
         if self._opening is not None:
             return
         crew = self.crew
-        wait = crew.model.wait(loss)
+        model = crew.model
+        wait = model.wait(loss)
         if wait is None:
             if self.live is None:
                 self._give_up()
             return
-        model = crew.model
         retry = max(min(self.retry, model.longest_retry), min(self.retry_after, model.longest_retry_after))
         self.retry_after = 0.0
         self._open_at(now + wait.seconds(self._failures, retry, crew.chance))

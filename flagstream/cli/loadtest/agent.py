@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flagstream.cli.failure import failure
-from loadtest.agent import Agent
+
+if TYPE_CHECKING:
+    from loadtest.agent import Agent
 
 __all__ = ["agent", "host_and_port"]
 
@@ -29,6 +31,8 @@ def agent(
 
     The connection is not encrypted: use it in a network of yours, or through an ssh tunnel.
     """
+    from loadtest.agent import Agent  # noqa: PLC0415 - each command loads only what it runs
+
     if not token:
         raise failure("give --token, or FLAGSTREAM_AGENT_TOKEN: the same one as the run is given", status=2)
     host, port = host_and_port(listen, "--listen")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flagstream.cli.failure import failure
-from flagstream.cli.loadtest.showing import Enduring
 from flagstream.cli.loadtest.writing import STDOUT, check_distinct, check_writable, write_atomically
-from loadtest import results
-from loadtest.report.comparing import compared
-from loadtest.report.comparing_page import comparison_page
-from loadtest.report.comparing_text import comparison_text
+
+if TYPE_CHECKING:
+    from loadtest.results import Results
 
 __all__ = ["compare"]
 
@@ -26,6 +24,11 @@ def compare(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page, too.")] = None,
 ) -> None:
     """Show what changed from run A to run B: how they were made, then every figure."""
+    from flagstream.cli.loadtest.showing import Enduring  # noqa: PLC0415 - each command loads only what it runs
+    from loadtest.report.comparing import compared  # noqa: PLC0415 - the same
+    from loadtest.report.comparing_page import comparison_page  # noqa: PLC0415 - the same
+    from loadtest.report.comparing_text import comparison_text  # noqa: PLC0415 - the same
+
     check_writable(html, "--html")
     for path in (a, b):
         check_distinct(**{"--html": html, "FILE": path})
@@ -37,9 +40,11 @@ def compare(
         write_atomically(html, comparison_page(comparison))
 
 
-def _read(path: Path) -> results.Results:
+def _read(path: Path) -> Results:
+    from loadtest.results import read  # noqa: PLC0415 - see above
+
     try:
-        return results.read(path)
+        return read(path)
     except OSError as error:
         raise failure(f"{path} cannot be read: {error.strerror or error}", status=2) from None
     except ValueError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from loadtest.scenario.reading import names, read
-
 __all__ = ["listing"]
 
 
 def listing() -> None:
     """Show the built-in scenarios: name, clients, seconds, what each tries."""
+    from loadtest.scenario.reading import names, read  # noqa: PLC0415 - each command loads only what it runs
+
     found = [(name, read(name)) for name in names()]
     width = max(len(name) for name, _ in found)
     for name, scenario in found:
