@@ -37,7 +37,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -74,7 +74,7 @@ class Process:
             self.popen = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.env, start_new_session=True)
         return self
 
-    def stop(self, sig: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def stop(self, sig: int = signal.SIGTERM, seconds: float = 30) -> int:
         """Send `sig`, wait for the end and return the exit status."""
         assert self.popen is not None
         if self.popen.poll() is None:

@@ -23,7 +23,7 @@ def open_files() -> int:
 
 async def given_back(before: int) -> None:
     """Wait until no more descriptors are open than before; the collector, which would close them too, is off."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while open_files() > before:
             await asyncio.sleep(0.01)
 

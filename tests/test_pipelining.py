@@ -62,14 +62,14 @@ class Application:
         return found
 
     async def asked_for(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.asked) < count:
                 await asyncio.sleep(0.002)
 
     async def idle(self) -> None:
         """Wait until nothing is connected or under way."""
         assert self.server is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.server.server_state.connections or self.server.server_state.tasks:
                 await asyncio.sleep(0.002)
 
@@ -84,7 +84,7 @@ async def serving() -> AsyncIterator[tuple[Application, str]]:
     server = application.server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve([listener]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not server.started:
                 await asyncio.sleep(0.002)
         try:

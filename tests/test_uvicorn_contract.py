@@ -221,7 +221,7 @@ async def serving(
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve([listener]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not server.started:
                 await asyncio.sleep(0.002)
         try:
@@ -377,7 +377,7 @@ async def test_a_response_that_is_marked_disconnected_stays_silent_and_its_conne
         await client.until(b"opening\r\n")
         assert await client.exactly(7) == b"by hand"
         await done.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.server_state.tasks:
                 await asyncio.sleep(0.002)
         assert len(server.server_state.connections) == 1
@@ -473,7 +473,7 @@ async def test_signals_go_to_the_overridden_handler_and_are_not_raised_again() -
     server = Ours(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve([listener]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not server.started:
                 await asyncio.sleep(0.002)
             signal.raise_signal(signal.SIGTERM)

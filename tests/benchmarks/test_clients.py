@@ -98,7 +98,7 @@ async def test_documents_and_events_tell_the_same_truth() -> None:
         async with http.stream("GET", f"/sse/environments/{KEY}/stream") as stream:
             lines = stream.aiter_lines()
             change = world.change()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while f'data: {{"updated_at": {wire_number(change.version)}}}' != (line := await anext(lines)):
                     assert line.startswith(("event: ", "data: ", "retry: ", ":")) or not line
         flags = await http.get("/api/v1/flags/")
@@ -114,7 +114,7 @@ async def test_documents_and_events_tell_the_same_truth() -> None:
 @pytest.mark.asyncio
 async def test_a_closed_port_opens_again_and_a_muted_stream_hears_nothing_more() -> None:
     async with World() as world, FlagClient(environment_key=KEY, api_url=world.url) as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not world.streams:
                 await asyncio.sleep(0.01)
         world.mute()

@@ -181,7 +181,7 @@ async def test_what_a_stream_says_is_read_byte_by_byte(text: bytes, expected: di
     async with scripted([text]) as port:
         with Swarm(port, 1, tmp_path) as swarm:
             group = await asyncio.to_thread(swarm.open, PATH, 1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while True:
                     report = await asyncio.to_thread(swarm.report, group)
                     if report.ended + report.cut + report.refused + report.failed:
@@ -209,7 +209,7 @@ async def test_a_stream_that_begins_with_less_than_its_client_knew_is_stale(tmp_
         with Swarm(port, 1, tmp_path) as swarm:
             group = await asyncio.to_thread(swarm.open, PATH, 1, again_max=0)
             await asyncio.to_thread(swarm.wait_opened, group, 10, streams=2)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await asyncio.to_thread(swarm.report, group)).ended < 2:
                     continue
             report = await asyncio.to_thread(swarm.report, group)

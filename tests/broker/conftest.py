@@ -22,7 +22,7 @@ from publisher.relay import Relay
 from tests.servers import NatsServer
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 30) -> None:
     """Wait for a condition that is looked up somewhere."""
     try:
         async with asyncio.timeout(seconds):

@@ -42,7 +42,7 @@ async def test_connecting_does_not_wait_for_nats_and_goes_on_until_it_is_there(n
         with pytest.raises(nats.errors.Error):
             await link.client.publish("any", b"")
         nats_server.start()
-        await asyncio.wait_for(link.up.wait(), 10)
+        await asyncio.wait_for(link.up.wait(), 30)
         await provision(link.client)
 
 
@@ -52,7 +52,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_tried_until_it_speaks(n
         await asyncio.sleep(2.5)  # one attempt has been given up, after nats-py's 2 s
         assert not link.up.is_set()
         nats_server.resume()
-        await asyncio.wait_for(link.up.wait(), 10)
+        await asyncio.wait_for(link.up.wait(), 30)
 
 
 async def test_requests_that_fail_while_nats_is_away_leave_nothing_behind(nats_server: NatsServer, link: Link) -> None:

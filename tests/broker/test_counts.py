@@ -47,7 +47,7 @@ async def test_a_server_counts_once_and_nonsense_does_not_count(link: Link) -> N
 async def test_no_stream_server_is_told_apart_from_nats_being_away_and_known_at_once(
     nats_server: NatsServer, link: Link
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await stream_counts(link.client, ["e"], wait=3600) == StreamCounts({"e": 0}, 0)
         nats_server.kill()
         while link.client.is_connected:

@@ -65,7 +65,7 @@ async def test_fetch_for_a_version_that_somebody_made_up_is_not_joined_after_an_
     setup.upstream.version, setup.upstream.value = NOW + 1, "b"
     setup.versions.advance(CLIENT_KEY, NOW + 1)
     late = asyncio.create_task(setup.flags(f"?v={NOW + 1}"))
-    await asyncio.wait_for(setup.upstream.arrived.acquire(), 5)
+    await asyncio.wait_for(setup.upstream.arrived.acquire(), 30)
     gate.set()
     assert value(await late) == "b"
     await early

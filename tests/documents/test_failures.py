@@ -51,7 +51,7 @@ async def test_upstream_that_is_back_is_used_within_a_second_or_so(setup: Setup)
         while is_stale(await setup.flags()):
             await asyncio.sleep(0.05)
 
-    await asyncio.wait_for(until_it_is_new(), 5)
+    await asyncio.wait_for(until_it_is_new(), 30)
     assert version(await setup.flags()) == NOW + 1
 
 
@@ -94,7 +94,7 @@ async def test_refusal_is_passed_on_shared_and_forgotten_after_a_second(setup: S
         while (await setup.flags()).status_code != 200:
             await asyncio.sleep(0.05)
 
-    await asyncio.wait_for(until_it_is_there(), 5)
+    await asyncio.wait_for(until_it_is_there(), 30)
 
 
 async def test_refused_key_loses_every_document_that_it_opened(setup: Setup) -> None:
@@ -156,7 +156,7 @@ async def test_made_up_keys_cannot_take_the_connections_of_those_that_are_known(
         upstream.gate.set()
         upstream.version = NOW + 1
         setup.versions.advance(CLIENT_KEY, NOW + 1)
-        response = await asyncio.wait_for(setup.flags(), 10)
+        response = await asyncio.wait_for(setup.flags(), 30)
         assert (version(response), is_stale(response)) == (NOW + 1, False)
         gate.set()
         assert {each.status_code for each in await asyncio.gather(*made_up)} == {200}

@@ -53,7 +53,7 @@ async def test_fetch_of_a_person_that_began_before_new_traits_is_not_joined_afte
     setup.upstream.gate.set()
     await setup.client.post(url, json=IDENTITY, headers=KEY)
     setup.upstream.value = "after the traits"
-    late = await asyncio.wait_for(setup.client.get(url, params={"identifier": "u"}, headers=KEY), 5)
+    late = await asyncio.wait_for(setup.client.get(url, params={"identifier": "u"}, headers=KEY), 30)
     assert late.json()["flags"][0]["feature_state_value"] == "after the traits"
     old.set()
     await early
@@ -134,7 +134,7 @@ async def test_reports_are_taken_at_once_and_passed_on_as_a_sum(setup: Setup) ->
     for _ in range(10):
         response = await setup.client.post("/api/v1/analytics/flags/", json={"f": 2, "g": 1}, headers=KEY)
         assert (response.status_code, response.json()) == (200, {})
-    await asyncio.wait_for(setup.upstream.arrived.acquire(), 5)
+    await asyncio.wait_for(setup.upstream.arrived.acquire(), 30)
     gate.set()
     assert setup.upstream.bodies == [{"f": 20, "g": 10}]
     assert setup.upstream.asked == ["/api/v1/analytics/flags/"]
@@ -159,7 +159,7 @@ async def test_reports_that_cannot_be_passed_on_are_counted_and_harm_nobody(upst
     upstream.status = 503
     async with documents(upstream) as setup:
         await setup.client.post("/api/v1/analytics/flags/", json={"f": 7}, headers=KEY)
-        await asyncio.wait_for(upstream.arrived.acquire(), 5)
+        await asyncio.wait_for(upstream.arrived.acquire(), 30)
     assert setup.sample("analytics_dropped_total") == 7
 
 

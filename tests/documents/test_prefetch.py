@@ -20,14 +20,14 @@ def announce(setup: Setup, newest: int, environment: str = CLIENT_KEY) -> None:
 
 
 async def arrived(setup: Setup, number: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         for _ in range(number):
             await setup.upstream.arrived.acquire()
 
 
 async def landed(setup: Setup) -> None:
     """Wait for the fetches under way."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while setup.documents._cache._flights._tasks:
             await asyncio.sleep(0.002)
 

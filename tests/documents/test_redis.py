@@ -129,7 +129,7 @@ async def test_redis_killed_and_restarted_costs_no_request(upstream: Upstream, r
         redis_server.start()
         layer = setup.documents._redis
         assert layer is not None
-        await asyncio.wait_for(_until(lambda: layer.is_well), 10)
+        await asyncio.wait_for(_until(lambda: layer.is_well), 30)
         await update(20)
         await _written(redis_server, 1)
 
@@ -168,7 +168,7 @@ async def _written(server: RedisServer, documents: int) -> None:
             while await redis.dbsize() != documents:
                 await asyncio.sleep(0.01)
 
-        await asyncio.wait_for(until(), 5)
+        await asyncio.wait_for(until(), 30)
 
 
 async def _until(condition: object) -> None:

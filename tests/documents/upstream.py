@@ -48,7 +48,7 @@ async def serving(app: Any, port: int = 0) -> AsyncIterator[int]:
             each.close()
         for connection in list(server.server_state.connections):
             connection.shutdown()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.server_state.connections or server.server_state.tasks:
                 await asyncio.sleep(0.002)
         listener.close()

@@ -167,7 +167,7 @@ class Site:
             except TimeoutError:
                 return 0
 
-    async def told(self, version: int, key: str = "abc", seconds: float = 15) -> None:
+    async def told(self, version: int, key: str = "abc", seconds: float = 30) -> None:
         """Wait until clients that come are told `version`."""
         async with asyncio.timeout(seconds):
             while await self._newest_or_none(key) != version:

@@ -56,7 +56,7 @@ async def test_clients_change_streams_without_a_gap_and_still_share_each_of_them
                 version = await asyncio.to_thread(site.set, key, number)
                 await asyncio.sleep(0.2)
                 without += sum(not client.connected for client in clients if client.counts.streams_opened)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not all(client.version >= version for client in clients):
                     await asyncio.sleep(0.05)
             shared = opened(site) - before

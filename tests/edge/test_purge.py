@@ -142,7 +142,7 @@ class Clients:
                 for task in tasks:
                     task.cancel()
 
-    async def until(self, condition: Any, what: str, seconds: float = 20) -> None:
+    async def until(self, condition: Any, what: str, seconds: float = 30) -> None:
         try:
             async with asyncio.timeout(seconds):
                 while not condition():
@@ -358,7 +358,7 @@ async def direct(site: Site) -> AsyncIterator[list[int]]:
         await asyncio.wait([following])
 
 
-async def until(condition: Any, what: str, seconds: float = 15) -> None:
+async def until(condition: Any, what: str, seconds: float = 30) -> None:
     try:
         async with asyncio.timeout(seconds):
             while not await asyncio.to_thread(condition):

@@ -51,7 +51,7 @@ def varnish(port: int) -> VarnishEdge:
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.005)
     except TimeoutError:

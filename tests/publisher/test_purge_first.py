@@ -230,7 +230,7 @@ async def test_nothing_is_purged_by_default() -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -289,7 +289,7 @@ async def test_a_publisher_announces_what_it_could_not_purge_says_so_and_stays_r
 
 
 async def until_ok(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await client.get("/health/readiness")).json()["purges"] != "ok":
             await asyncio.sleep(0.02)
 

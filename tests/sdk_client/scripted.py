@@ -163,7 +163,7 @@ class ScriptedServer:
         self._server.close()
         for writer in [*self._peers]:
             writer.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self._peers:
                 await asyncio.sleep(0.005)
 

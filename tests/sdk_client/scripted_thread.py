@@ -49,7 +49,7 @@ def served(scripts: list[Script] | None = None, **settings: Any) -> Iterator[Ser
         loop.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to be"

@@ -39,14 +39,14 @@ def client_of(server: ScriptedServer, **settings: object) -> FlagClient:
     return FlagClient(**{"environment_key": KEY, "api_url": server.url, "backoff": QUICK, **settings})  # type: ignore[arg-type]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def next_of(changes: object) -> Change:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         change: Change = await anext(changes)  # type: ignore[call-overload]
         return change
 

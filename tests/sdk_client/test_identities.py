@@ -79,14 +79,14 @@ async def asking(server: Server, backoff: Backoff = LASTING, limit: int = 1000) 
 
 
 async def until_asked(server: Server, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(server.asked) < count:
             await asyncio.sleep(0)
 
 
 async def answered(identities: Identities, source: Source, identifier: str = "u") -> Flags:
     """Ask until the answer is from `source`."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (flags := await identities.get(identifier)).source is not source:
             await asyncio.sleep(0.005)
     return flags
@@ -220,7 +220,7 @@ async def test_the_least_recently_asked_for_is_forgotten_first() -> None:
 async def test_flags_are_not_kept_for_ever_though_no_change_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_AGE", 0.01)
     server = Server()
-    async with asking(server) as identities, asyncio.timeout(10):
+    async with asking(server) as identities, asyncio.timeout(30):
         while len(server.asked) < 2:
             await identities.get("u")
             await asyncio.sleep(0.005)
@@ -239,7 +239,7 @@ async def test_an_answer_behind_the_environment_is_used_and_soon_asked_for_again
         assert await identities.get("u") is flags
         assert len(server.asked) == 1, "a server that stays behind would be asked for every page view"
     monkeypatch.setattr(module, "SOON", 0.01)
-    async with asking(server) as identities, asyncio.timeout(10):
+    async with asking(server) as identities, asyncio.timeout(30):
         while len(server.asked) < 4:
             await identities.get("u")
             await asyncio.sleep(0.005)

@@ -43,7 +43,7 @@ OLD = register is api.set_provider
 """Up to 0.9 the handlers of a domain's client miss its first event, for the domain has no provider yet."""
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
@@ -485,10 +485,10 @@ async def test_a_forked_process_hears_of_changes_and_an_exit_is_told_to_nobody()
         )
         try:
             assert process.stdout is not None
-            assert await asyncio.wait_for(process.stdout.readline(), 20) == b"forked\n"
+            assert await asyncio.wait_for(process.stdout.readline(), 30) == b"forked\n"
             await until(lambda: len(server.streams) == 2)
             server.announce(V2, banner="b")
-            output, log = await asyncio.wait_for(process.communicate(), 20)
+            output, log = await asyncio.wait_for(process.communicate(), 30)
         finally:
             if process.returncode is None:
                 process.kill()

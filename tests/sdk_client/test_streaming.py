@@ -35,7 +35,7 @@ class Recorder:
                 self.queue.put_nowait(action)
 
     async def next(self) -> Live | int | Ended:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.queue.get()
 
     async def next_end(self) -> Ended:

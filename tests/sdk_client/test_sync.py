@@ -174,8 +174,8 @@ def test_hooks_are_told_from_the_constructor_on_or_from_when_they_are_added_unti
     with served() as server, client_of(server, hooks=[first]) as client:
         remove = client.add_hooks(second)
         server.announce(V2, banner="b")
-        until(lambda: first.versions == [V1, V2])
-        assert second.versions == [V2]
+        until(lambda: second.versions == [V2])
+        assert first.versions == [V1, V2]
         remove()
         remove()
         server.announce(V3, banner="c")

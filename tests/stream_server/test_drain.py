@@ -245,7 +245,7 @@ async def test_connections_in_the_accept_queue_are_answered_before_the_socket_cl
         server.signal(signal.SIGCONT)
         assert await server.ended() == 0
         for client in waiting:
-            client.settimeout(5)
+            client.settimeout(30)
             answer = b""
             while part := client.recv(65536):
                 answer += part

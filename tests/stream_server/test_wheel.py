@@ -46,14 +46,14 @@ async def test_nobody_is_called_before_the_time(wheel: Wheel) -> None:
     waiters = {began + delay / 1000: Waiter() for delay in range(0, 200, 3)}
     for at, waiter in waiters.items():
         wheel.add(waiter, at)
-    await asyncio.wait_for(asyncio.gather(*(waiter.done.wait() for waiter in waiters.values())), 10)
+    await asyncio.wait_for(asyncio.gather(*(waiter.done.wait() for waiter in waiters.values())), 30)
     assert all(waiter.called[0] >= at for at, waiter in waiters.items())
 
 
 async def test_who_asks_again_is_called_again(wheel: Wheel) -> None:
     waiter = Waiter(again=4, every=0.02)
     wheel.add(waiter, time.monotonic())
-    await asyncio.wait_for(waiter.done.wait(), 10)
+    await asyncio.wait_for(waiter.done.wait(), 30)
     pauses = [later - earlier for earlier, later in zip(waiter.called, waiter.called[1:], strict=False)]
     assert len(pauses) == 4
     assert min(pauses) >= 0.02
@@ -64,7 +64,7 @@ async def test_who_has_left_is_not_called_and_not_kept(wheel: Wheel) -> None:
     wheel.add(left, time.monotonic() + 0.05)
     wheel.add(stays, time.monotonic() + 0.1)
     wheel.discard(left)
-    await asyncio.wait_for(stays.done.wait(), 10)
+    await asyncio.wait_for(stays.done.wait(), 30)
     assert left.called == []
     await asyncio.sleep(0)
     assert not any(wheel._ticks.values())
@@ -76,7 +76,7 @@ async def test_many_at_once_leave_the_loop_its_turns(wheel: Wheel) -> None:
     for waiter in waiters:
         wheel.add(waiter, at)
     partly = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not waiters[0].called or not all(waiter.called for waiter in waiters):
             await asyncio.sleep(0)
             called = sum(bool(waiter.called) for waiter in waiters)
@@ -93,7 +93,7 @@ async def test_one_that_fails_stops_the_time_of_nobody_else(wheel: Wheel, caplog
     failing, other = Failing(), Waiter(again=3, every=0.02)
     wheel.add(failing, time.monotonic())
     wheel.add(other, time.monotonic())
-    await asyncio.wait_for(other.done.wait(), 5)
+    await asyncio.wait_for(other.done.wait(), 30)
     assert len(failing.called) == 1
     assert sum(record.exc_info is not None for record in caplog.records) <= 1
 

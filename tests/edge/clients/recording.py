@@ -51,7 +51,7 @@ class RecordingOrigin:
             for writer in list(self._open):
                 writer.close()
             await server.wait_closed()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while self._open:
                     await asyncio.sleep(0.01)
 
@@ -99,7 +99,7 @@ class Answer:
         self.writer.close()
 
 
-async def ask(port: int, request: bytes, seconds: float = 10) -> Answer:
+async def ask(port: int, request: bytes, seconds: float = 30) -> Answer:
     """Send bytes; return the answer's head and what came with it, status 0 where the edge only closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     writer.write(request)

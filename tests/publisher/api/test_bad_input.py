@@ -167,7 +167,7 @@ async def test_a_body_without_end_is_refused_before_its_end(sqlite_api: Api) -> 
     piece = b"400\r\n" + b"[" * 1024 + b"\r\n"
     for _ in range(80):
         writer.write(piece)
-    assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 413")
+    assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 413")
     writer.close()
 
 

@@ -20,7 +20,7 @@ async def test_a_background_task_that_ends_takes_the_process_with_it_and_the_log
         raise ZeroDivisionError
 
     tasks.start("relay", fail())
-    await asyncio.wait_for(died.wait(), 5)
+    await asyncio.wait_for(died.wait(), 30)
     await tasks.stop()
     assert "background task ended" in caplog.text
     assert "ZeroDivisionError" in caplog.text
