@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +24,10 @@ import pytest
 POSTGRES_BIN = Path("/usr/lib/postgresql")
 IN_CI = os.environ.get("CI") == "true"
 
+# Below the range that the kernel takes ports of outgoing connections from: one of those may take a port before its
+# server has started, or while it is down; and a client that keeps trying it then can end up connected to itself.
+FREE_PORTS = range(10_240, 32_768)
+
 
 def missing(what: str, package: str) -> None:
     """Skip with the reason on a laptop; fail where CI promised the server."""
@@ -31,10 +38,41 @@ def missing(what: str, package: str) -> None:
 
 
 def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing uses and no test has been given, of this process or of another."""
+    for port in (random.choice(FREE_PORTS) for _ in FREE_PORTS):
+        if port not in _given and _claimed(port) and _bindable(port):
+            _given.add(port)
+            return port
+    raise AssertionError("no port of 127.0.0.1 is free")
+
+
+_given: set[int] = set()
+
+
+def _claimed(port: int) -> bool:
+    """Take the lock that stands for `port`; the kernel gives it back when this process ends."""
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _claims() -> int:
+    """Open the file of which each byte is a port."""
+    path = Path(tempfile.gettempdir()) / f"flagstream-test-ports-{os.geteuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _bindable(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
