@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from flagstream import __version__
 from loadtest.models import MODELS
+from loadtest.plan.bill import Bill
 from loadtest.plan.costs import (
-    Bill,
     break_even,
     by_clients,
     by_lifetime,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from loadtest.plan.costs import Bill
+from loadtest.plan.bill import Bill
 from loadtest.plan.demand import Rates, formula_rates, occupied, rates, shares_of_models
 from loadtest.plan.outcome import Series, Steady
 from loadtest.plan.settings import Plan

@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 
 from loadtest.plan import wire
+from loadtest.plan.bill import Bill, tiered
 from loadtest.plan.costs import (
-    Bill,
     break_even,
     by_clients,
     by_lifetime,
     cheaper,
     cheaper_from_lifetime,
     even_price,
-    tiered,
 )
 from loadtest.plan.demand import events_per_s, formula_rates, occupied, rates, shares_of_models
 from loadtest.plan.settings import Plan, Tier
