@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -79,12 +80,24 @@ def test_a_table_names_what_was_lost() -> None:
     ]
 
 
-def test_the_newest_run_is_printed_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_newest_run_of_each_client_is_printed_as_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert clients.main(["table", "--results", str(tmp_path)]) == 1
-    runs = [{"lines": []}, {"lines": [asdict(OUTCOME)]}]
+    older, other = replace(OUTCOME, streams=7), replace(OUTCOME, client="b", streams=15)
+    runs = [{"lines": [asdict(older), asdict(other)]}, {"lines": []}, {"lines": [asdict(OUTCOME)]}]
     (tmp_path / "client-faults.json").write_text(json.dumps(runs))
     assert clients.main(["table", "--results", str(tmp_path)]) == 0
-    assert "| 503 | 1,005" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "|  | a | b |"
+    assert printed[2].startswith("| 503 | 1,005 · ")
+    assert " | 20 · " in printed[2]
+
+
+def test_the_go_client_is_named_after_the_version_that_it_is_built_of() -> None:
+    module = (ROOT / "benchmarks" / "faulty" / "programs" / "flagsmith_go" / "go.mod").read_text()
+    [version] = re.findall(r"flagsmith-go-client/v\d+ v(\d+\.\d+)", module)
+    assert f"Flagsmith Go {version}" in CONTENDERS
 
 
 def test_every_client_has_its_turn() -> None:

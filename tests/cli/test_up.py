@@ -40,7 +40,7 @@ def test_one_line_of_json_says_all_that_is_needed_to_use_it(tmp_path: Path) -> N
         assert stack["environment"]["server_key"].startswith("ser.")
         status, seconds, rest = up.stop()
         assert (status, rest) == (0, "")
-        assert seconds < 4, "2 s on an idle machine; this one may be busy"
+        assert seconds < 10, "2 s on an idle machine; this one may be busy"
         assert not [pid for pid in up.pids if is_alive(pid)]
         assert not (tmp_path / "data" / "up.json").exists()
 

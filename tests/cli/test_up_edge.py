@@ -65,7 +65,7 @@ def test_many_clients_at_the_edge_are_one_stream_at_the_origin(tmp_path: Path) -
         assert flags[0]["enabled"] is False
         status, seconds, _ = up.stop()
         assert status == 0
-        assert seconds < 4, "2 s on an idle machine; this one may be busy"
+        assert seconds < 10, "2 s on an idle machine; this one may be busy"
         assert not [pid for pid in up.pids if is_alive(pid)]
 
 

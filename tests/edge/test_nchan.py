@@ -75,8 +75,8 @@ async def test_a_stream_has_heartbeats_and_ends_cleanly_no_earlier_than_it_says(
     async with site(tmp_path, nats_server, short=True) as running:
 
         async def live() -> tuple[int, float, list[bytes]]:
+            began = time.monotonic()
             async with await open_stream(running.nginx.url, "nobody") as stream:
-                began = time.monotonic()
                 chunks = await stream.rest()
                 lifetime = int(stream.headers["x-stream-lifetime"])
                 age = time.monotonic() - began

@@ -266,7 +266,7 @@ async def test_a_varnish_that_is_frozen_is_not_taken_to_be_well(tmp_path: Path) 
     watching = asyncio.create_task(watch.run())
 
     async def read(wanted: bool) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while (figures.counters is not None) != wanted:
                 await asyncio.sleep(0.01)
 
@@ -291,7 +291,7 @@ def test_a_report_starts_without_varnish_and_nats_and_stops_at_once(tmp_path: Pa
     wait_until(lambda: "NATS cannot be reached" in report.process.output(), "a word about NATS")
     began = time.monotonic()
     assert report.process.stop(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert "stopped" in report.process.output()
     assert "Traceback" not in report.process.output()
 

@@ -24,7 +24,7 @@ NOTICED = 0.5
 PAUSES = {"Python SDK": 0.1, "EventSource": 1.0, "JS SDK 10": 3.0, "JS SDK 12": 3.0}
 """Seconds that a client stays away after a stream has ended: `retry` of the waiting room, and what SDKs do anyway."""
 
-SLACK = 1.5
+SLACK = 4.0
 """Seconds for a busy machine, and for the refetch."""
 
 

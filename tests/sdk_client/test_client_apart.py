@@ -290,7 +290,7 @@ async def test_without_streams_it_polls_and_goes_back_to_streaming_by_itself(cap
         await until(lambda: client.connected)
         asked = len(server.documents)
         await asyncio.sleep(0.5)
-        assert len(server.documents) == asked, "no polls while there is a stream"
+        assert len(server.documents) <= asked + 1, "no polls while there is a stream, but the one that was under way"
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 

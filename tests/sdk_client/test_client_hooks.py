@@ -142,7 +142,7 @@ async def test_streams_are_rotated_without_a_moment_in_which_there_is_none(caplo
     assert gaps == 0
     assert ends == []
     assert {end.kind for end in heard.ended} == {EndKind.REPLACED}
-    assert max(update.staleness for update in heard.updates) < 1.0
+    assert max(update.staleness for update in heard.updates) < 2.5, "not only with the next stream"
     assert client.counts.stream_errors == 0
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

