@@ -19,8 +19,8 @@ import uvloop
 from loadtest.machine import PAGE
 from loadtest.messages import Ended, Open, Ready, Report, Sample, Start, Stop, Unpacker, packed
 from loadtest.swarm.body import Meanings
-from loadtest.swarm.ledger import Tally
 from loadtest.swarm.sources import Sources
+from loadtest.swarm.tally import Tally
 
 
 class Stream(asyncio.Protocol):

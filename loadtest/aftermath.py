@@ -22,7 +22,7 @@ class Aftermath:
         self.hurts = True
         """Whether what is lost from then on is lost to it by name; else it has what is lost until then, to whatever."""
         self._what = what
-        self._before: GroupPoint | None = None
+        self._begun = False
         self._open = self._least = self._lost = self._gave_up = 0
         self._back: float | None = None
 
@@ -30,8 +30,8 @@ class Aftermath:
         """Take the whole swarm as counted until second `at`, and as at the point before."""
         if at <= self.at:
             return
-        if self._before is None:
-            self._before = before
+        if not self._begun:
+            self._begun = True
             self._open = self._least = before.levels["open"]
         if self.hurts:  # what was lost to it may be told, and be back, after the next one
             self._account(at, now.broken.get(self.number, 0), now.hurt.get(self.number, 0))
@@ -39,7 +39,7 @@ class Aftermath:
             if not self.hurts:
                 self._account(at, sum(now.broken.values()), sum(now.hurt.values()))
             self._least = min(self._least, now.levels["open"])
-            self._gave_up = now.levels["gave_up"] - self._before.levels["gave_up"]
+            self._gave_up += now.counts["given_up"]
 
     def _account(self, at: float, broken: int, hurt: int) -> None:
         """Take how many were broken since the point before, and how many of those who were hurt have no stream yet.
@@ -65,7 +65,7 @@ class Aftermath:
             open_before=self._open,
             open_least=self._least,
             lost=self._lost,
-            gave_up=max(0, self._gave_up),
+            gave_up=self._gave_up,
             readmission=Readmission(**seconds(readmission)),
             all_back_s=back,
             error=self.error,

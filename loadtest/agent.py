@@ -11,7 +11,8 @@ from typing import Final
 from loadtest.agent_line import MOST_FROM_STRANGERS, Line, LineError
 from loadtest.agent_messages import FORMAT, Enlist, Gone, Hello, Passed, Refused, Welcome
 from loadtest.dividing import MOST_PROCESSES
-from loadtest.generators import COMMAND, GeneratorError, LocalGenerator, file_limit
+from loadtest.generators import COMMAND, GeneratorError, LocalGenerator
+from loadtest.machine import file_limit
 
 __all__ = ["Agent"]
 

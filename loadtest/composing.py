@@ -101,7 +101,7 @@ def _streams(joined: Joined) -> results.Streams:
         replaced=total.counts["replaced"],
         left=total.counts["left"],
         lost={name: total.lost.get(loss, 0) for loss, name in _LOSSES.items()},
-        gave_up=total.levels["gave_up"],
+        gave_up=total.counts["given_up"],
         deaf=total.levels["deaf"],
     )
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import resource
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ from typing import IO, Any, Final, Protocol, Self
 from loadtest.messages import Answer, Failed, Order, Pong, Ready, Sample, Unpacker, packed
 from loadtest.messages import Ended as EndedAnswer
 
-__all__ = ["COMMAND", "Generator", "GeneratorError", "LocalGenerator", "file_limit", "last_words"]
+__all__ = ["COMMAND", "Generator", "GeneratorError", "LocalGenerator", "last_words"]
 
 COMMAND: Final = (sys.executable, "-m", "loadtest.swarm")
 """How a generator is started; the number of its socket comes after it."""
@@ -177,12 +176,6 @@ def last_words(said: IO[bytes]) -> str:
     said.seek(max(0, said.tell() - WORDS))
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "")
-
-
-def file_limit() -> int:
-    """Return how many files a process of this host may have open, after it has asked for as many as it can get."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def _die_with_parent() -> Any:

@@ -13,11 +13,11 @@ __all__ = ["COUNTS", "HISTOGRAMS", "LEVELS", "Grid", "GroupPoint", "Point"]
 
 LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind", "new", "deaf")
 COUNTS: Final = (
-    *("requests", "connections", "opened", "left", "replaced", "events", "heartbeats", "deliveries", "catch_ups"),
-    *("replays", "duplicates", "out_of_order", "skipped", "invalid", "bytes"),
-    *("fetches", "fetches_failed", "fetches_older", "behind_us"),
+    *("requests", "connections", "opened", "left", "replaced", "given_up"),
+    *("events", "heartbeats", "deliveries", "catch_ups", "replays", "duplicates", "out_of_order", "skipped", "invalid"),
+    *("bytes", "fetches", "fetches_failed", "fetches_older", "behind_us"),
 )
-HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch")
+HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch", "fetch_queued", "fetch_answered")
 K = TypeVar("K")
 
 
@@ -84,6 +84,8 @@ class Point:
     until: float = 0.0
     """The second of the run until which something of it was counted; near `at`, before or after."""
     cpu: float = 0.0
+    cpu_opening: float = 0.0
+    cpu_fetching: float = 0.0
     rss: int = 0
     busy: float = 0.0
     """The share of the busiest."""
@@ -175,6 +177,8 @@ class Grid:
                 self._levels.pop(process, None)
         for sample in self._levels.values():
             point.cpu += sample.cpu
+            point.cpu_opening += sample.cpu_opening
+            point.cpu_fetching += sample.cpu_fetching
             point.rss += sample.rss
             point.most_streams = max(point.most_streams, sum(group.open for group in sample.groups))
             for index, group in enumerate(sample.groups):

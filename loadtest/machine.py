@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PAGE", "cpu_of", "cpu_seconds", "described", "resident", "tree"]
+__all__ = ["PAGE", "cpu_of", "cpu_seconds", "described", "file_limit", "resident", "tree"]
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -47,6 +47,12 @@ def resident(pid: int) -> int:
     """Return the bytes of a process that are in memory, those that it shares included; raises OSError if it is gone."""
     # Some microseconds; what `smaps_rollup` says is exact and takes milliseconds for a large process.
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+
+
+def file_limit() -> int:
+    """Return how many files a process of this host may have open, after it has asked for as many as it can get."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def described() -> dict[str, object]:

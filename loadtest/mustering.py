@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from loadtest.dividing import MOST_PROCESSES, RESERVE, Crowd, processes_for
-from loadtest.generators import COMMAND, Generator, GeneratorError, LocalGenerator, file_limit
-from loadtest.machine import resident
+from loadtest.generators import COMMAND, Generator, GeneratorError, LocalGenerator
+from loadtest.machine import file_limit, resident
 from loadtest.remote import RemoteHost
 from loadtest.troop import Troop
 

@@ -49,7 +49,7 @@ class GroupSample(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     """That wait until they may try again."""
     gave_up: int = 0
-    """That never come back, as their model has it."""
+    """That never come back, as their model has it, and have not left either."""
     behind: int = 0
     """Clients that still follow, with or without a stream at the moment, and hold a version that is not the newest."""
     new: int = 0
@@ -73,6 +73,8 @@ class GroupSample(msgspec.Struct, frozen=True, kw_only=True):
     """Streams that ended or were not had, by `Loss`; `left` and `replaced` are not among them."""
     left: int = 0
     replaced: int = 0
+    given_up: int = 0
+    """Clients that gave up, those who have left since among them."""
     events: int = 0
     heartbeats: int = 0
     deliveries: int = 0
@@ -105,6 +107,11 @@ class GroupSample(msgspec.Struct, frozen=True, kw_only=True):
     staleness: Pairs = []
     """How long a client was behind, each time: from the first version that it lacked to one that is as new."""
     fetch: Pairs = []
+    """From the moment at which a client wanted its flags to their last byte."""
+    fetch_queued: Pairs = []
+    """The part of it in which all connections that the generator allows itself were in use."""
+    fetch_answered: Pairs = []
+    """The other part: from the request to its answer's last byte, connecting included."""
     readmission: dict[int, Pairs] = {}
     """From the loss of a stream, other than by its clean end, to the next live one; by `Mark.fault` at the loss."""
 
@@ -117,6 +124,10 @@ class Sample(Message, frozen=True, kw_only=True):
     groups: list[GroupSample]
     cpu: float
     """Seconds of CPU so far."""
+    cpu_opening: float = 0.0
+    """Of these, about, the ones for opening streams; see `loadtest.swarm.meter`."""
+    cpu_fetching: float = 0.0
+    """And the ones for fetching flags."""
     rss: int
     """Bytes."""
     busy: float

@@ -35,7 +35,7 @@ class Streams(msgspec.Struct, frozen=True, kw_only=True):
     lost: dict[str, int] = {}
     """By kind: cut, refused, status, silent."""
     gave_up: int = 0
-    """Clients that never came back, as their model has it."""
+    """Clients that never came back, as their model has it; where clients leave, others have taken their places."""
     deaf: int = 0
 
 

@@ -39,21 +39,29 @@ class BodyError(ValueError):
 
 
 class Body:
-    """What a stream has left unfinished: bytes of a chunk, lines of an event; most have nothing most of the time."""
+    """What a stream has left unfinished: bytes of a chunk, lines of an event; most have nothing most of the time.
 
-    __slots__ = ("_decoder", "_rest", "chunked")
+    A body without chunks has `length` bytes, or, where that is negative, ends with its connection (RFC 9112, 6.3).
+    """
 
-    def __init__(self, *, chunked: bool) -> None:
+    __slots__ = ("_decoder", "_left", "_rest", "chunked")
+
+    def __init__(self, *, chunked: bool, length: int = -1) -> None:
         self.chunked = chunked
+        self._left = length
         self._rest = b""
         self._decoder = Decoder()
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether it may go on for as long as its connection does."""
+        return not self.chunked and self._left < 0
 
     def feed(self, data: bytes) -> tuple[list[int], bool]:
         """Return what `data` completes, and whether nothing is left unfinished; raises BodyError."""
         found: list[int] = []
         if not self.chunked:
-            self._decode(data, found)
-            return found, False
+            return found, self._feed_plain(data, found)
         raw = self._rest + data if self._rest else data
         at, finished = 0, True
         while at < len(raw):
@@ -78,6 +86,17 @@ class Body:
             finished = self._decode(raw[start:end], found)
         self._rest = raw[at:]
         return found, finished and not self._rest
+
+    def _feed_plain(self, data: bytes, found: list[int]) -> bool:
+        if self._left < 0:
+            self._decode(data, found)
+            return False
+        data = data[: self._left]
+        self._left -= len(data)
+        self._decode(data, found)
+        if not self._left:
+            found.append(END)
+        return not self._left
 
     def _decode(self, text: bytes, found: list[int]) -> bool:
         """Add what `text` completes to `found`; return whether it ended with an empty line."""

@@ -1,57 +1,24 @@
-"""One client: which streams it has, and what its model has it do when one is over."""
+"""One client: comes, stays for a while, gives up, leaves, and is followed by another in its place."""
 
 from __future__ import annotations
 
 import math
 from time import monotonic
-from typing import Final
 
-from loadtest.histogram import Histogram
-from loadtest.models import Loading, Loss
-from loadtest.replacing import replace_after
-from loadtest.swarm.crew import Crew
-from loadtest.swarm.holder import DEAF, FETCH, GONE, LOADING, Holder
-from loadtest.swarm.ledger import Cell
-from loadtest.swarm.sources import GENERATOR_ERRORS
-from loadtest.swarm.stream import Head, Stream
-from loadtest.swarm.tls import TlsStream
-from sdk_client.headers import JOIN_SHARE
+from loadtest.models import Loading
+from loadtest.swarm.holder import DEAF, FETCH, GAVE_UP, GONE, HOME, LOADING
+from loadtest.swarm.opener import OPEN, Opener
 
 __all__ = ["Client"]
 
-OPEN, LEAVE, RETURN = range(FETCH + 1, FETCH + 4)
+LEAVE, RETURN = OPEN + 1, OPEN + 2
 """What a timer is for."""
 
-HURT, HOME = 1 << 8, 1 << 9
-"""HURT: what it lost last was not by a clean end. HOME: it is gone, and nobody takes its place."""
 
-NO_ROOM_WAIT: Final = 1.0
-"""Seconds until a client tries again that this machine had no descriptor or port for."""
-
-
-class Client(Holder):
+class Client(Opener):
     """One client of a crew, in one environment; the state of ten thousands of them is what a generator weighs."""
 
-    __slots__ = (
-        *("_due", "_failures", "_mark", "_opening", "_since"),
-        *("kept", "live", "retry", "retry_after"),
-    )
-
-    def __init__(self, crew: Crew, cell: Cell) -> None:
-        super().__init__(crew, cell)
-        self.live: Stream | None = None
-        self.kept: Stream | None = None
-        """A connection without a stream, for the next request."""
-        self._opening: Stream | None = None
-        self._forget_streams()
-
-    def _forget_streams(self) -> None:
-        self.retry = self.crew.model.default_retry
-        self.retry_after = 0.0
-        self._due = math.inf
-        self._failures = 0
-        self._mark = 0
-        self._since = 0.0
+    __slots__ = ()
 
     def begin(self, when: float) -> None:
         """Be there from `when` on."""
@@ -65,10 +32,6 @@ class Client(Holder):
         if crew.group.stays is not None:
             crew.loop.at(when + crew.chance.uniform(*crew.group.stays), self, LEAVE)
 
-    def _open_at(self, when: float) -> None:
-        self._due = when
-        self.crew.loop.at(when, self, OPEN)
-
     def fire(self, kind: int, when: float, now: float) -> None:
         """Take that a moment has come, if it is still the one waited for."""
         if kind == OPEN:
@@ -80,186 +43,36 @@ class Client(Holder):
         elif self.crew.run.settling:
             return
         elif kind == LEAVE:
-            if not self._flags & GONE:
-                self.leave()
+            if self.leave():  # an app that gave up is closed by its user like any other, and opened again
                 self.crew.loop.at(now + self.crew.chance.uniform(*self.crew.group.away), self, RETURN)
         elif not self._flags & HOME:
             self._forget()
             self._forget_streams()
             self.begin(now)
 
-    def _open(self, now: float) -> None:
-        tally = self.crew.tally
-        tally.requests += 1
-        tally.connecting += 1
-        if self.live is None:
-            tally.waiting -= 1
-        kept, self.kept = self.kept, None
-        if kept is not None:
-            self._opening = kept
-            if kept.ask(now):
-                return
-            kept.close()
-        self._connect(now)
-
-    def reopen(self, stream: Stream) -> None:
-        """Ask on a new connection, for the kept one was closed in the same moment."""
-        if self._opening is stream:
-            self._connect(monotonic())
-
-    def _connect(self, now: float) -> None:
-        crew = self.crew
-        stream = self._opening = (Stream if crew.target.tls is None else TlsStream)(self)
-        try:
-            stream.connect(now)
-        except OSError as error:
-            words = GENERATOR_ERRORS.get(error.errno or 0)
-            if words is None:
-                self.lost(stream, Loss.REFUSED, (error.strerror or str(error)).lower())
-                return
-            # No fault of the server's: neither counted against it nor answered as the model would.
-            crew.run.error(words)
-            self._opening = None
-            crew.tally.connecting -= 1
-            if self.live is None:
-                crew.tally.waiting += 1
-            self._open_at(now + NO_ROOM_WAIT)
-
-    def went_live(self, stream: Stream, head: Head, asked: float, now: float) -> None:
-        """Take that `stream`, which was asked for at `asked`, has been answered."""
-        crew, tally = self.crew, self.crew.tally
-        self._opening = None
-        tally.connecting -= 1
-        tally.opened += 1
-        tally.opening.record(now - asked)
-        before, self.live = self.live, stream
-        if before is None:
-            tally.open += 1
-        else:
-            tally.replaced += 1
-            before.close()
-        if self._since:
-            waited = now - self._since
-            if self._flags & HURT:
-                tally.readmission.setdefault(self._mark, Histogram()).record(waited)
-            else:
-                tally.gap.record(waited)
-            self._since = 0.0
-        self._heal()
-        if crew.model.replaces:
-            self._replace(stream, head, now)
-
-    def _heal(self) -> None:
-        if self._flags & HURT:
-            self._flags &= ~HURT
-            self.crew.tally.hurt[self._mark] -= 1
-
-    def _replace(self, stream: Stream, head: Head, now: float) -> None:
-        lifetime, age = head.seconds(b"x-stream-lifetime"), head.seconds(b"age")
-        told = head.text(b"x-stream-join-window")
-        window = head.seconds(b"x-stream-join-window") if told else lifetime * JOIN_SHARE
-        left = max(0.0, lifetime - age)
-        if lifetime:
-            stream.given_up = now + left + self.crew.model.overdue
-        after = replace_after(left, max(0.0, window - age), self.crew.chance)
-        if after is not None:
-            self._open_at(now + after)
-
-    def lost(self, stream: Stream, loss: Loss, words: str, *, kept: bool = False) -> None:
-        """Take that `stream` is over, or never was one; `kept`: its connection still is."""
-        crew, tally, now = self.crew, self.crew.tally, monotonic()
-        if kept:
-            if self.kept is not None:  # of the stream before, which ended while this one was asked for
-                self.kept.close()
-            self.kept = stream
-        lived = -1.0
-        if stream is self.live:
-            self.live = None
-            lived = now - stream.moment
-            tally.open -= 1
-            self._since = now
-            if loss is not Loss.CLEAN:
-                mark = crew.run.mark
-                tally.broken[mark] = tally.broken.get(mark, 0) + 1
-        else:
-            self._opening = None
-            tally.connecting -= 1
-        tally.lost[loss] = tally.lost.get(loss, 0) + 1
-        if words:
-            tally.error(words)
-        model = crew.model
-        counted = model.counts_as(loss, lived)
-        if counted is not loss:
-            loss = counted
-            tally.error("a stream that was over at once")
-        if loss is not Loss.CLEAN and self._since and not self._flags & HURT:
-            self._flags |= HURT
-            self._mark = crew.run.mark
-            tally.hurt[self._mark] = tally.hurt.get(self._mark, 0) + 1
-        self._failures = model.failures(self._failures, loss, lived)
-        if self.live is None and self._opening is None:
-            tally.waiting += 1
-        self._plan(loss, now)
-
-    def _plan(self, loss: Loss, now: float) -> None:
-        """Open the next stream when the model would, unless one is on its way."""
-        if self._opening is not None:
-            return
-        crew = self.crew
-        model = crew.model
-        wait = model.wait(loss)
-        if wait is None:
-            if self.live is None:
-                self._give_up()
-            return
-        retry = max(min(self.retry, model.longest_retry), min(self.retry_after, model.longest_retry_after))
-        self.retry_after = 0.0
-        self._open_at(now + wait.seconds(self._failures, retry, crew.chance))
-
     def _give_up(self) -> None:
         self._heal()
-        self._flags |= GONE
+        self._flags |= GONE | GAVE_UP
         self.crew.tally.waiting -= 1
         self.crew.tally.gave_up += 1
-        if not self._flags & DEAF:
+        self.crew.tally.given_up += 1
+        if self._flags & DEAF:
+            self.crew.tally.deaf -= 1
+        else:
             self.cell.leaves(self.held, self.crew.moment(monotonic()))
-
-    def sweep(self, now: float) -> None:
-        """Take that time has passed: give up what the model would not wait for any longer."""
-        model = self.crew.model
-        opening, live = self._opening, self.live
-        if opening is not None:
-            waited = now - opening.moment
-            if waited > model.open_timeout or (opening.is_connecting and waited > model.connect_timeout):
-                words = "no connection in time" if opening.is_connecting else "no answer in time"
-                opening.close()
-                self.lost(opening, Loss.REFUSED, words)
-        if live is not None and (now - live.heard > model.silence or now > live.given_up):
-            live.close()
-            self.lost(live, Loss.SILENT, "silent")
-
-    def cut(self) -> None:
-        """Break whatever connection there is."""
-        live, opening, kept = self.live, self._opening, self.kept
-        if kept is not None:
-            kept.close(reset=True)
-            self.kept = None
-        if live is not None:
-            live.close(reset=True)
-            self.lost(live, Loss.CUT, "cut by the network")
-        if opening is not None:
-            opening.close(reset=True)
-            self.lost(opening, Loss.REFUSED, "cut by the network")
 
     def go_home(self) -> None:
         """Leave, and let nobody take the place."""
         self.leave()
         self._flags |= HOME
 
-    def leave(self) -> None:
-        """Leave for good, of its own will; the place may be taken by another."""
+    def leave(self) -> bool:
+        """Leave for good, of its own will; the place may be taken by another. Return False if it has left before."""
+        if self._flags & GAVE_UP:
+            self._leave_given_up()
+            return True
         if self._flags & GONE:
-            return
+            return False
         tally = self.crew.tally
         self._heal()
         tally.clients -= 1
@@ -277,10 +90,12 @@ class Client(Holder):
         self.close()
         self._due = math.inf
         self._flags |= GONE
+        return True
 
-    def close(self) -> None:
-        """Close every connection."""
-        for stream in (self.live, self._opening, self.kept):
-            if stream is not None:
-                stream.close()
-        self.live = self._opening = self.kept = None
+    def _leave_given_up(self) -> None:
+        tally = self.crew.tally
+        tally.clients -= 1
+        tally.left += 1
+        tally.gave_up -= 1
+        self._flags &= ~GAVE_UP
+        self.close()

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.messages import Environment, Group, Target
 from loadtest.swarm.body import Meanings
-from loadtest.swarm.ledger import Cell, Ledger, Tally
+from loadtest.swarm.ledger import Cell, Ledger
 from loadtest.swarm.loop import Loop
+from loadtest.swarm.meter import Meter
 from loadtest.swarm.sources import Sources
+from loadtest.swarm.tally import Tally
 
 if TYPE_CHECKING:
     from loadtest.swarm.client import Client
@@ -50,6 +52,7 @@ class Run:
         self.settling = False
         """Whether nobody is to come or leave any more."""
         self.meanings = Meanings()
+        self.meter = Meter()
         self.errors: dict[str, int] = {}
         """Failures that are this machine's."""
 
@@ -83,6 +86,7 @@ class Crew:
         self.clients: list[Client] = []
         self.meanings = run.meanings
         self.known = run.meanings.known
+        self.meter = run.meter
         self.epoch = run.epoch
         self.signature = run.signature
         self._environments = environments

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import math
 import os
-import resource
 import socket
 import time
 from pathlib import Path
 from random import Random
 from typing import Final
 
+from loadtest.machine import PAGE, file_limit
 from loadtest.messages import (
     Close,
     Cut,
@@ -29,45 +29,30 @@ from loadtest.messages import (
     Settle,
     Start,
     Stop,
-    Unpacker,
-    packed,
 )
+from loadtest.swarm.channel import Channel
 from loadtest.swarm.client import Client
 from loadtest.swarm.crew import Crew, Place, Run
+from loadtest.swarm.descriptors import capacity, fetch_connections
 from loadtest.swarm.fetching import Fetcher
 from loadtest.swarm.ledger import Ledger
-from loadtest.swarm.loop import READ, WRITE, Loop
+from loadtest.swarm.loop import WRITE, Loop
 
-__all__ = ["RESERVED", "Generator", "capacity"]
-
-RESERVED: Final = 300
-"""Descriptors of a process that are not for streams: fetches, the channel, the interpreter's own."""
+__all__ = ["Generator"]
 
 SWEEP_EVERY: Final = 0.125
 SWEEPS: Final = 8
 """Each client is looked at once in this many sweeps, for what its model would not wait for any longer."""
 
 SAMPLE, SWEEP = range(2)
-PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-
-
-def capacity() -> int:
-    """Raise the limit of open files as far as it goes, and return how many streams that lets this process hold."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard - RESERVED
 
 
 class Generator:
     """Lives as long as its channel to the conductor; `channel` is a connected socket."""
 
     def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        channel.setblocking(False)  # noqa: FBT003 - the name says it
         self._loop = Loop()
-        self._loop.watch(channel.fileno(), self)
-        self._unpacker = Unpacker()
-        self._unsent = bytearray()
+        self._channel = Channel(channel, self._loop, self)
         self._start: Start | None = None
         self._run: Run | None = None
         self._crews: list[Crew] = []
@@ -79,7 +64,7 @@ class Generator:
         """Serve until told to stop, or until the conductor is gone."""
         # What a generator makes is freed by its counts of references; the collector would only stop it for a while.
         gc.set_threshold(100_000, 20, 100)
-        self._say(Ready(process=-1, pid=os.getpid(), capacity=capacity()))
+        self._channel.say(Ready(process=-1, pid=os.getpid(), capacity=capacity()))
         self._loop.run()
         self._loop.close()
         self._channel.close()
@@ -88,18 +73,17 @@ class Generator:
         """Read orders, and write what could not be written before."""
         self._loop.catch_up()
         if mask & WRITE:
-            self._flush()
-        try:
-            data = self._channel.recv(1 << 20)
-        except BlockingIOError:
+            self._channel.flush()
+            if self._leaving and self._channel.has_said_all:
+                self._loop.stop()
+        data = self._channel.receive()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._loop.stop()
             return
         try:
-            for order in self._unpacker.feed(data):
+            for order in self._channel.orders(data):
                 if not self._leaving:  # after its last word it has nothing to say
                     self._do(order)
         except (ValueError, OSError) as error:
@@ -108,7 +92,7 @@ class Generator:
             self._fail("an order names a group or an environment that there is none of")
 
     def _fail(self, reason: str) -> None:
-        self._say(Failed(process=-1 if self._start is None else self._start.process, reason=reason))
+        self._channel.say(Failed(process=-1 if self._start is None else self._start.process, reason=reason))
         self._end()
 
     def _do(self, order: Message) -> None:
@@ -126,7 +110,7 @@ class Generator:
             case Close() | Cut():
                 self._take_away(order)
             case Ping(sent=sent):
-                self._say(Pong(sent=sent, at=time.monotonic()))
+                self._channel.say(Pong(sent=sent, at=time.monotonic()))
             case Report():
                 self._sample()
             case Stop():
@@ -140,8 +124,10 @@ class Generator:
         self._start = start
         run = self._run = Run(self._loop, epoch=start.epoch, signature=start.signature)
         places = [Place(target, start.first_source, start.sources) for target in start.targets]
-        share = max(1, start.fetchers // max(1, len(places)))
-        fetchers = [Fetcher(run, place, share, start.timeout) for place in places]
+        fetchers = [
+            Fetcher(run, place, most, start.timeout)
+            for place, most in zip(places, fetch_connections(start, file_limit()), strict=True)
+        ]
         self._ledgers = [Ledger(int((start.began - start.epoch) * 1e6)) for _ in start.environments]
         chance = Random(start.seed * 1_000_003 + start.process)
         self._crews = [
@@ -208,12 +194,14 @@ class Generator:
         busy, late, longest = self._loop.observed()
         errors, run.errors = run.errors, {}
         now = time.monotonic()
-        self._say(
+        self._channel.say(
             Sample(
                 process=start.process,
                 at=now - start.began,
                 groups=[crew.tally.taken(crew.behind, crew.new, crew.behind_us(now)) for crew in self._crews],
                 cpu=time.process_time(),
+                cpu_opening=run.meter.opening,
+                cpu_fetching=run.meter.fetching,
                 rss=int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
                 busy=busy,
                 late=late,
@@ -225,7 +213,7 @@ class Generator:
     def _stop(self) -> None:
         if self._start is not None:
             self._sample()
-            self._say(Ended(process=self._start.process, lost=[crew.behind + crew.new for crew in self._crews]))
+            self._channel.say(Ended(process=self._start.process, lost=[crew.behind + crew.new for crew in self._crews]))
         self._end()
 
     def _end(self) -> None:
@@ -233,24 +221,5 @@ class Generator:
         for crew in self._crews:
             for client in crew.clients:
                 client.close()
-        if not self._unsent:
-            self._loop.stop()
-
-    def _say(self, message: Message) -> None:
-        empty = not self._unsent
-        self._unsent += packed(message)
-        if empty:
-            self._flush()
-
-    def _flush(self) -> None:
-        try:
-            sent = self._channel.send(self._unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._loop.stop()
-            return
-        del self._unsent[:sent]
-        self._loop.change(self._channel.fileno(), READ | WRITE if self._unsent else READ)
-        if self._leaving and not self._unsent:
+        if self._channel.has_said_all:
             self._loop.stop()

@@ -11,16 +11,18 @@ from loadtest.swarm.ledger import Cell
 if TYPE_CHECKING:
     from loadtest.swarm.stream import Stream
 
-__all__ = ["DEAF", "FETCH", "GONE", "Holder"]
+__all__ = ["DEAF", "FETCH", "GAVE_UP", "GONE", "HOME", "HURT", "LOADING", "Holder"]
 
 FETCH: Final = 0
 """What a timer of its is for."""
 
-DEAF, GONE, FETCHING, ASKED, AGAIN, LOADING, LACKING = (1 << bit for bit in range(7))
+DEAF, GONE, FETCHING, ASKED, AGAIN, LOADING, LACKING, HURT, HOME, GAVE_UP = (1 << bit for bit in range(10))
 """DEAF: takes no event any more. GONE: follows no more. FETCHING: a fetch is planned or, with ASKED, on its
 way. AGAIN: something newer came while it was on its way.
 LOADING: its first fetch is to come, before or beside its first stream.
-LACKING: a fetch has failed, and the next event that repeats the version makes it fetch again."""
+LACKING: a fetch has failed, and the next event that repeats the version makes it fetch again.
+HURT: what it lost last was not by a clean end. HOME: it is gone, and nobody takes its place.
+GAVE_UP: it follows no more and opens nothing, but is still there until it leaves."""
 
 
 class Holder:

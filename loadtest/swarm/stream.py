@@ -1,187 +1,43 @@
-"""One stream as the swarm has it: a bare descriptor, and no more state than tells one piece from the next."""
+"""One stream as the swarm has it: what comes on a connection, and no more state than tells one piece from the next."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
-import socket
-import struct
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from loadtest.models import Loss
 from loadtest.swarm.body import END, HEARTBEAT, INVALID, RETRY, Body, BodyError
-from loadtest.swarm.loop import READ, WRITE
+from loadtest.swarm.connection import ASKED, KEPT, LIVE, Connection, words_of
+from loadtest.swarm.head import HEAD_END, LONGEST_HEAD, Head, after_interim
 
 if TYPE_CHECKING:
-    from loadtest.swarm.client import Client
+    from loadtest.swarm.opener import Opener
 
-__all__ = ["Head", "Stream"]
-
-CONNECTING, ASKED, LIVE, KEPT, CLOSED = range(5)
-
-PIECE: Final = 4096
-LONGEST_HEAD: Final = 65_536
-HEAD_END: Final = b"\r\n\r\n"
-AT_ONCE_GONE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: closing resets."""
-
-_SLOW_BUFFER: Final = 2048
-_SLOW_SEGMENT: Final = 1448
-_OK: Final = 200
-
-_read, _write = os.read, os.write
+__all__ = ["Stream"]
 
 
-class Head:
-    """What a response's head says that matters here; times are in seconds, 0 where it does not say."""
+class Stream(Connection):
+    """A stream of `client`; `told` is the newest version that it has told of."""
 
-    __slots__ = ("_text", "chunked", "closes", "is_stream", "status")
+    __slots__ = ("_body", "_closes", "_rest", "given_up", "told")
 
-    def __init__(self, text: bytes) -> None:
-        self._text = text = text.lower()
-        try:
-            self.status = int(text[9:12])
-        except ValueError:
-            self.status = 0
-        self.chunked = b"\r\ntransfer-encoding: chunked" in text
-        self.closes = b"\r\nconnection: close" in text or not text.startswith(b"http/1.1")
-        self.is_stream = self.status == _OK and b"\r\ncontent-type: text/event-stream" in text
-
-    def text(self, name: bytes) -> str:
-        """Return a header's value in lower case, by its lower-case name; empty where there is none."""
-        start = self._text.find(b"\r\n" + name + b":")
-        if start < 0:
-            return ""
-        start += len(name) + 3
-        end = self._text.find(b"\r\n", start)
-        return str(self._text[start : end if end >= 0 else None], "latin-1").strip()
-
-    def seconds(self, name: bytes) -> float:
-        """Return a header that is a number, 0 where it is none."""
-        try:
-            seconds = float(self.text(name))
-        except ValueError:
-            return 0.0
-        return seconds if 0 <= seconds < math.inf else 0.0
-
-
-class Stream:
-    """A connection on which `client` asks for its stream; plain TCP, see `loadtest.swarm.tls` for the other.
-
-    `told` is the newest version that this stream has told of; `moment` when it was asked for, then when it went live.
-    """
-
-    __slots__ = (
-        "_again",
-        "_body",
-        "_closes",
-        "_rest",
-        "_state",
-        "client",
-        "descriptor",
-        "given_up",
-        "heard",
-        "moment",
-        "told",
-    )
-
-    def __init__(self, client: Client) -> None:
-        self.client: Client | None = client
-        self.descriptor = -1
+    def __init__(self, client: Opener) -> None:
+        super().__init__(client)
         self.told = 0
-        self.moment = self.heard = 0.0
         self.given_up = math.inf
         """When it has gone on for too long beyond its announced life."""
-        self._state = CLOSED
         self._body: Body | None = None
         self._rest = b""
         self._closes = True
-        self._again = False
-
-    @property
-    def is_connecting(self) -> bool:
-        """Tell whether there is no connection yet."""
-        return self._state is CONNECTING
-
-    def connect(self, now: float) -> None:
-        """Connect and ask; raises OSError if it could not even begin."""
-        client = self._owner
-        slow = client.crew.group.slow
-        sources = client.crew.target.sources
-        made = sources.socket() if slow is None else sources.socket(receive_buffer=_SLOW_BUFFER, segment=_SLOW_SEGMENT)
-        client.crew.tally.connections += 1
-        self.moment = self.heard = now
-        self._state = CONNECTING
-        self._begin(made)
-
-    def _begin(self, made: socket.socket) -> None:
-        self.descriptor = made.detach()
-        try:  # over loopback the connection is often there already
-            _write(self.descriptor, self._owner.cell.stream)
-        except BlockingIOError:
-            self._owner.crew.loop.watch(self.descriptor, self, WRITE)
-        except OSError as error:
-            self._broken(error)
-        else:
-            self._state = ASKED
-            self._owner.crew.loop.watch(self.descriptor, self, READ)
 
     def ask(self, now: float) -> bool:
-        """Ask again on a connection that was kept; return False if it is gone."""
-        self._again = True
+        """Ask for the next stream on a connection that was kept; return False if it is gone."""
         self.told = 0
-        self.moment = self.heard = now
         self.given_up = math.inf
         self._body = None
-        try:
-            self._send(self._owner.cell.stream)
-        except OSError:
-            return False
-        self._state = ASKED
-        return True
-
-    def _send(self, data: bytes) -> None:
-        _write(self.descriptor, data)
-
-    def _receive(self, most: int) -> bytes:
-        return _read(self.descriptor, most)
-
-    def handle(self, mask: int) -> None:
-        """Take that something can be read, or, while connecting, that something can be written."""
-        del mask  # whatever it says, trying tells more
-        loop = self._owner.crew.loop
-        if self._state is not LIVE:
-            loop.catch_up()
-            if self._state is CONNECTING:
-                self._connected()
-                return
-        try:
-            data = _read(self.descriptor, PIECE)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            loop.catch_up()
-            if self.client is not None:  # what was put aside may have ended it
-                self._broken(error)
-            return
-        if data and self._state is LIVE:
-            loop.put_aside(self, data)
-            return
-        loop.catch_up()
-        self.take(data, monotonic())
-
-    def _connected(self) -> None:
-        try:
-            _write(self.descriptor, self._owner.cell.stream)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._broken(error)
-            return
-        self._state = ASKED
-        self._owner.crew.loop.change(self.descriptor, READ)
+        return super().ask(now)
 
     def take(self, data: bytes, moment: float) -> None:
         """Take a piece of the answer that was read at `moment`; an empty one is the end of the connection."""
@@ -224,7 +80,7 @@ class Stream:
         crew = self._owner.crew
         body = self._body
         if not data:
-            if body is None or body.chunked:
+            if body is None or not body.ends_with_connection:
                 self._lose(Loss.CUT, "cut off without an end")
             else:
                 self._end()
@@ -275,6 +131,9 @@ class Stream:
             return
         text = self._rest + data if self._rest else data
         end = text.find(HEAD_END)
+        while end >= 0 and (after := after_interim(text, end)) is not None:
+            text = bytes(after)
+            end = text.find(HEAD_END)
         if end < 0:
             self._rest = text
             if len(text) > LONGEST_HEAD:
@@ -283,17 +142,19 @@ class Stream:
         self._rest = b""
         head = Head(text[: end + 2])
         if not head.is_stream:
-            words = f"status {head.status}" if head.status != _OK else "an answer that is not an event stream"
-            client.retry_after = head.seconds(b"retry-after")
-            self._lose(Loss.STATUS, words if head.status else "an answer that is not HTTP")
+            client.refused(head)
+            self._lose(Loss.STATUS, head.words)
             return
+        self._go_live(head, text[end + len(HEAD_END) :])
+
+    def _go_live(self, head: Head, rest: bytes) -> None:
+        client = self._owner
         self._state = LIVE
         self._closes = head.closes
-        self._body = None if head.chunked else Body(chunked=False)
+        self._body = None if head.chunked else Body(chunked=False, length=head.length)
         now = monotonic()
         asked, self.moment = self.moment, now
         client.went_live(self, head, asked, now)
-        rest = text[end + 4 :]
         slow = client.crew.group.slow
         if slow is not None:
             client.crew.loop.change(self.descriptor, 0)
@@ -301,6 +162,9 @@ class Stream:
                 client.crew.loop.at(now + slow.reads_every, self)
         if rest:
             self.take(rest, now)
+        elif head.length == 0 and not head.chunked:
+            self._body = None
+            self._end()
 
     def fire(self, kind: int, when: float, now: float) -> None:
         """Read a little, as a slow reader."""
@@ -334,19 +198,12 @@ class Stream:
         if self._again and self._state is ASKED and not self._rest:
             self.close()
             client.reopen(self)
-            return
-        if self._state is KEPT:
+        elif self._state is KEPT:
             self._forgotten(client)
-            return
-        words = {
-            ConnectionRefusedError: "connection refused",
-            ConnectionResetError: "connection reset",
-            BrokenPipeError: "connection reset",
-            TimeoutError: "connection timed out",
-        }.get(type(error)) or (error.strerror or str(error)).lower()
-        self._lose(Loss.CUT if self._state is LIVE else Loss.REFUSED, words)
+        else:
+            self._lose(Loss.CUT if self._state is LIVE else Loss.REFUSED, words_of(error))
 
-    def _forgotten(self, client: Client) -> None:
+    def _forgotten(self, client: Opener) -> None:
         if client.kept is self:
             client.kept = None
         self.close()
@@ -355,27 +212,3 @@ class Stream:
         client = self._owner
         self.close()
         client.lost(self, loss, words)
-
-    def close(self, *, reset: bool = False) -> None:
-        """Close the connection, with `reset` as if the network had failed; the client is not told."""
-        if self._state is CLOSED:
-            return
-        self._state = CLOSED
-        loop = self._owner.crew.loop
-        loop.forget(self.descriptor)
-        descriptor, self.descriptor = self.descriptor, -1
-        self._close(descriptor, reset=reset)
-        self.client = None
-
-    def _close(self, descriptor: int, *, reset: bool) -> None:
-        if not reset:
-            os.close(descriptor)
-            return
-        with socket.socket(fileno=descriptor) as again:
-            again.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE_GONE)
-
-    @property
-    def _owner(self) -> Client:
-        client = self.client
-        assert client is not None, "closed streams are not used again"
-        return client

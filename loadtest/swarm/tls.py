@@ -8,8 +8,9 @@ import ssl
 from time import monotonic
 
 from loadtest.models import Loss
+from loadtest.swarm.connection import ASKED, AT_ONCE_GONE, CONNECTING, LIVE, PIECE
 from loadtest.swarm.loop import READ, WRITE
-from loadtest.swarm.stream import ASKED, AT_ONCE_GONE, CONNECTING, LIVE, PIECE, Stream
+from loadtest.swarm.stream import Stream
 
 __all__ = ["TlsStream"]
 
@@ -41,20 +42,34 @@ class TlsStream(Stream):
     def handle(self, mask: int) -> None:
         """Take that the connection is readable or writable."""
         del mask
-        self._owner.crew.loop.catch_up()
-        if self._state is CONNECTING:
-            try:
-                self._connected()
-            except ssl.SSLWantReadError:
-                self._owner.crew.loop.change(self.descriptor, READ)
-            except ssl.SSLWantWriteError:
-                self._owner.crew.loop.change(self.descriptor, WRITE)
-            except ssl.SSLError as error:
-                self._lose(Loss.REFUSED, f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}")
-            except OSError as error:
-                self._broken(error)
+        crew = self._owner.crew
+        crew.loop.catch_up()
+        if self._state is LIVE:
+            self._read_all()
             return
-        while self._wrapped is not None:  # until nothing decrypted is left
+        begun = crew.meter.begin()
+        self._go_on_opening()
+        crew.meter.end_opening(begun)
+
+    def _go_on_opening(self) -> None:
+        if self._state is not CONNECTING:
+            self._read_all()
+            return
+        loop = self._owner.crew.loop
+        try:
+            self._connected()
+        except ssl.SSLWantReadError:
+            loop.change(self.descriptor, READ)
+        except ssl.SSLWantWriteError:
+            loop.change(self.descriptor, WRITE)
+        except ssl.SSLError as error:
+            self._lose(Loss.REFUSED, f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}")
+        except OSError as error:
+            self._broken(error)
+
+    def _read_all(self) -> None:
+        """Read until nothing decrypted is left, a slow reader only once."""
+        while self._wrapped is not None:
             try:
                 data = self._receive(PIECE)
             except BlockingIOError:

@@ -140,6 +140,7 @@ def follow(aftermath: Aftermath, points: list[tuple[float, int, int, int, int]])
     for at, still, cut, gave_up, out in points:
         now = GroupPoint()
         now.levels["open"], now.levels["gave_up"] = still, gave_up
+        now.counts["given_up"] = gave_up - before.levels["gave_up"]
         now.broken, now.hurt = {1: cut}, {1: out}
         aftermath.follow(at, before, now)
         before = now
@@ -162,7 +163,8 @@ def test_all_are_back_when_nobody_who_was_hurt_is_without_a_stream(
 ) -> None:
     aftermath = Aftermath(1, 2.0, "kill worker")
     follow(aftermath, points)
-    assert aftermath.results(Histogram()).all_back_s == back
+    found = aftermath.results(Histogram())
+    assert (found.all_back_s, found.gave_up) == (back, points[-1][3])
     assert aftermath.results(Histogram()).open_before == 100
 
 
