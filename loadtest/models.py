@@ -47,7 +47,7 @@ class Loading(IntEnum):
     BESIDE = 1
     """While it opens its first stream."""
     BEFORE = 2
-    """Before it opens its first stream, which it does not without them."""
+    """Before it opens its first stream, which waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Model:
 
 
 AT_ONCE: Final = Wait(fixed=0.005)
-"""What a client takes that waits for nothing; measured with Flagsmith's Python SDK, assumed for the others."""
+"""What a client takes that waits for nothing; measured with Flagsmith's Python SDK, assumed for phones."""
 
 _IOS: Final = Wait(fixed=1.0, fixed_factor=2.0, cap=60.0)
 _GO: Final = Wait(fixed=0.2, fixed_factor=2.0, cap=51.2)
@@ -212,7 +212,7 @@ _ALL: Final = (
     Model(
         name="flagsmith-go",
         title="Flagsmith Go",
-        clean=AT_ONCE,
+        clean=Wait(fixed=0.0003),
         cut=_GO,
         refused=_GO,
         status=_GO,

@@ -165,7 +165,7 @@ def _bounds(model: Model, loss: Loss, failures: int = 1) -> tuple[float, float] 
         ("flagsmith-android", Loss.REFUSED, NEVER),
         ("flagsmith-android", Loss.STATUS, NEVER),
         ("flagsmith-android", Loss.SILENT, NEVER),
-        ("flagsmith-go", Loss.CLEAN, (0.005, 0.005)),
+        ("flagsmith-go", Loss.CLEAN, (0.0003, 0.0003)),
         ("flagsmith-go", Loss.CUT, (0.2, 0.2)),
         ("flagsmith-go", Loss.REFUSED, (0.2, 0.2)),
         ("flagsmith-go", Loss.STATUS, (0.2, 0.2)),
