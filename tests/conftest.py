@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import structlog
 from playwright.sync_api import Browser, sync_playwright
 
 from tests import authorities
@@ -34,6 +36,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the file that takes minutes: no process is left alone with it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("chaos") is None)
+
+
+@pytest.fixture(autouse=True)
+def _logs_stay_as_they_were() -> Iterator[None]:
+    """Undo what a program configures that a test runs in its own process: later tests would hear nothing, or more."""
+    configured = structlog.is_configured()
+    before = {logger: (logger.level, logger.disabled, logger.propagate) for logger in _loggers()}
+    handlers = {logger: logger.handlers[:] for logger in before if logger.handlers}
+    yield
+    for logger in _loggers():
+        level, logger.disabled, logger.propagate = before.get(logger, (logging.NOTSET, False, True))
+        if logger.level != level:
+            logger.setLevel(level)
+        if logger in before:
+            logger.handlers[:] = handlers.get(logger, [])
+    if structlog.is_configured() and not configured:
+        structlog.reset_defaults()
+
+
+def _loggers() -> list[logging.Logger]:
+    made = logging.Logger.manager.loggerDict.values()
+    return [logging.getLogger(), *(each for each in made if isinstance(each, logging.Logger))]
 
 
 @pytest.fixture

@@ -86,7 +86,9 @@ def test_a_benchmark_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> 
     command += ["hold", "--streams", "50", "--workers", "2", "--rounds", "1000000"]
     started = Process(command, log=tmp_path / "log").start()
     # The broker, the supervisor with two workers, the swarm.
-    wait_until(lambda: len(tree(started.pid)) >= 6, "the start of everything")
-    _, *children = tree(started.pid)
-    started.kill()
+    try:
+        wait_until(lambda: len(tree(started.pid)) >= 6, "the start of everything", 60)
+        _, *children = tree(started.pid)
+    finally:
+        started.kill()
     wait_until(lambda: not any(is_alive(child) for child in children), "the end of everything")
