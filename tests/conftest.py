@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +38,25 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the file that takes minutes: no process is left alone with it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("chaos") is None)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Before pytest-cov puts together what each process measured, drop the halves that killed processes left."""
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        for file in session.config.rootpath.glob(".coverage.*"):
+            if not _is_measurement(file):
+                file.unlink(missing_ok=True)
+    return result
+
+
+def _is_measurement(file: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        try:
+            return database.execute("select version from coverage_schema").fetchone() is not None
+        except sqlite3.DatabaseError:
+            return False
 
 
 @pytest.fixture(autouse=True)
