@@ -21,7 +21,7 @@ from benchmarks.faulty.world import World
 from benchmarks.processes import EndedError
 from loadtest.machine import cpu_seconds, tree
 
-__all__ = ["Outcome", "conduct"]
+__all__ = ["App", "Outcome", "conduct"]
 
 START: Final = 30.0
 POLL: Final = 0.02

@@ -18,6 +18,7 @@ PROGRAMS: Final = Path(__file__).parent / "programs"
 OLD_PYTHON: Final = ROOT / ".venv" / "flagsmith-python-4"
 NODE_MODULES: Final = ROOT / ".venv" / "flagsmith-js" / "node_modules"
 OUR_JS: Final = ROOT / "sdk_client" / "js"
+GO: Final = ROOT / ".venv" / "flagsmith-go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ def _page(name: str, page: str, folder: Path, install: str, **query: str) -> Con
 _HERE: Final = Path(sys.executable)
 _NPM: Final = "the published packages, which scripts/servers installs"
 _OLD: Final = f"a venv of its own: python3 -m venv {OLD_PYTHON.relative_to(ROOT)} && …/bin/pip install 'flagsmith==4.*'"
+_BUILD: Final = (
+    "Go 1.22 or newer, and the program that it makes of the published module: "
+    f"go -C {(PROGRAMS / 'flagsmith_go').relative_to(ROOT)} build -o {GO}"
+)
 
 CONTENDERS: Final = {
     each.name: each
@@ -64,6 +69,11 @@ CONTENDERS: Final = {
         _page("our JS", "ours.html", OUR_JS, "sdk_client/js", module="/flagstream.js"),
         _python("Flagsmith Python 6.3", "flagsmith_python.py", SERVER_KEY, _HERE, ""),
         _python("Flagsmith Python 4.0", "flagsmith_python.py", SERVER_KEY, OLD_PYTHON / "bin" / "python", _OLD),
+        Contender(
+            "Flagsmith Go 4.2",
+            lambda base: [str(GO), base, SERVER_KEY, FEATURE],
+            lambda: None if GO.exists() else _BUILD,
+        ),
         _page("Flagsmith JS 12.4", "flagsmith.html", NODE_MODULES, _NPM, module="/@flagsmith/flagsmith/index.mjs"),
         _page("EventSource", "event_source.html", PROGRAMS, ""),
     )
@@ -75,5 +85,6 @@ TURNS: Final = (
     (*OURS, "Flagsmith JS 12.4", "EventSource"),
     ("Flagsmith Python 6.3",),
     ("Flagsmith Python 4.0",),
+    ("Flagsmith Go 4.2",),
 )
 """Clients that run at the same time, with a server each; one that loops without a pause has the machine to itself."""

@@ -18,7 +18,7 @@ from benchmarks.results import Table
 from benchmarks.rows.field import temporary
 from benchmarks.servers_under_test import NotInstalledError
 
-__all__ = ["faults", "side_by_side"]
+__all__ = ["faults", "newest", "side_by_side"]
 
 QUICK: Final = ("all well", "503", "instant end", "documents fail for 3 s")
 RATE: Final = 8
@@ -81,6 +81,17 @@ def _faults_of_ours(outcomes: Sequence[Outcome]) -> list[str]:
         for each in outcomes
         if each.client in OURS and (each.fate != "alive" or each.missed or each.a_second > RATE)
     ]
+
+
+def newest(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the lines of each client's newest run, clients in the order of their first; `runs` are oldest first."""
+    by_client: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        lines: dict[str, list[Mapping[str, Any]]] = {}
+        for line in run["lines"]:
+            lines.setdefault(line["client"], []).append(line)
+        by_client |= lines
+    return [line for lines in by_client.values() for line in lines]
 
 
 def side_by_side(lines: Sequence[Mapping[str, Any]]) -> str:

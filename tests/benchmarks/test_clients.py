@@ -21,6 +21,8 @@ from benchmarks.faulty.phases import Phase, nothing
 from benchmarks.faulty.verdict import Shown, busiest, missed, reached_at, stale
 from benchmarks.faulty.wire import FEATURE, KEY, SERVER_KEY, Change
 from benchmarks.faulty.world import World
+from benchmarks.processes import EndedError
+from benchmarks.rows.client_ends import WAYS, watched
 from benchmarks.rows.client_faults import side_by_side
 from loadtest.machine import tree
 from publisher.messages import wire_number
@@ -179,6 +181,35 @@ async def test_a_client_that_hears_no_more_is_found_out_and_one_that_follows_is_
     assert (well.fate, well.missed) == ("alive", 0)
     assert well.documents > 0
     assert set(tree(os.getpid())) == before, "a benchmark leaves no process behind"
+
+
+RETURNING = """
+import sys, httpx
+base, keeps = sys.argv[1], sys.argv[2] == "keeps"
+kept = httpx.Client()
+while True:
+    with (kept if keeps else httpx.Client()).stream("GET", base + "/sse/environments/side-by-side/stream") as stream:
+        stream.read()
+"""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("how", ["keeps", "opens"])
+async def test_a_return_is_timed_from_the_end_and_told_apart_by_its_connection(tmp_path: Path, how: str) -> None:
+    client = Contender(how, lambda base: [sys.executable, "-c", RETURNING, base, how], lambda: None)
+    returns = await watched(client, WAYS["instant end"], 0.5, tmp_path / "log")
+    assert len(returns.asked) - 1 <= len(returns.ends) <= len(returns.asked)
+    assert len(returns.waits) > 1
+    assert min(returns.waits) > -0.01
+    assert sum(returns.waits) < 0.5 + returns.asked[-1][0] - returns.asked[0][0]
+    assert returns.kept == (len(returns.asked) - 1 if how == "keeps" else 0)
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_opens_no_stream_is_named(tmp_path: Path) -> None:
+    client = Contender("nobody", lambda _: [sys.executable, "-c", "raise SystemExit('no idea')"], lambda: None)
+    with pytest.raises(EndedError, match=r"nobody opened no stream: no idea"):
+        await watched(client, WAYS["503"], 0.1, tmp_path / "log")
 
 
 @pytest.mark.asyncio
