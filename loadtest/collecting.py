@@ -11,6 +11,7 @@ from loadtest.aftermath import Aftermath
 from loadtest.curves import Curves, Outside
 from loadtest.dividing import Crowd
 from loadtest.grid import LEVELS, Grid, GroupPoint, Point
+from loadtest.histogram import Histogram
 from loadtest.messages import Sample
 
 __all__ = ["STEP", "Collector", "Joined", "OwnCost"]
@@ -51,6 +52,8 @@ class OwnCost:
 
     processes: int = 0
     cpu: float = 0.0
+    cpu_opening: float = 0.0
+    cpu_fetching: float = 0.0
     rss_peak: int = 0
     rss_at_peak: int = 0
     """When the most streams were open."""
@@ -60,6 +63,8 @@ class OwnCost:
     """Seconds on end that one process was nearly always busy."""
     late: float = 0.0
     loop: float = 0.0
+    queued: Histogram = field(default_factory=Histogram)
+    """How long fetches of flags waited for one of its connections."""
     errors: dict[str, int] = field(default_factory=dict)
     _busy: dict[int, tuple[float, float]] = field(default_factory=dict)
     """By process: when it was heard last, and for how long it was busy then."""
@@ -74,6 +79,8 @@ class OwnCost:
     def add(self, point: Point, *, is_peak: bool) -> None:
         """Take all processes at one moment."""
         self.cpu = max(self.cpu, point.cpu)
+        self.cpu_opening = max(self.cpu_opening, point.cpu_opening)
+        self.cpu_fetching = max(self.cpu_fetching, point.cpu_fetching)
         self.rss_peak = max(self.rss_peak, point.rss)
         if is_peak:
             self.rss_at_peak = point.rss
@@ -81,6 +88,8 @@ class OwnCost:
         self.busy_peak = max(self.busy_peak, point.busy)
         self.late = max(self.late, point.late)
         self.loop = max(self.loop, point.loop)
+        for group in point.groups:
+            self.queued.add(group.histograms["fetch_queued"])
         for words, times in point.errors.items():
             self.errors[words] = self.errors.get(words, 0) + times
 

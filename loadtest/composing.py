@@ -43,6 +43,8 @@ def composed(
         ],
         "fetches": results.Fetches(
             **_in_seconds(total.histograms["fetch"], count=total.counts["fetches"]),
+            queued=results.Seconds(**seconds(total.histograms["fetch_queued"])),
+            answered=results.Seconds(**seconds(total.histograms["fetch_answered"])),
             failed=total.counts["fetches_failed"],
             older=total.counts["fetches_older"],
             per_s_peak=float(whole.fetches_per_s_peak),
@@ -126,13 +128,16 @@ def _generator(
     collector: Collector, rss_begin: int | None, *, was_the_limit: bool, shared_cores: bool
 ) -> results.Generator:
     own, whole = collector.own, collector.whole
-    events, peak = whole.total.counts["events"], whole.peaks["open"]
+    counts, peak = whole.total.counts, whole.peaks["open"]
+    rest = own.cpu - own.cpu_opening - own.cpu_fetching
     grown = None if rss_begin is None or not peak else max(0, own.rss_at_peak - rss_begin) // peak
     return results.Generator(
         processes=own.processes,
         streams_per_process_peak=own.most_streams,
         cpu_s=round(own.cpu, 3),
-        cpu_us_per_event=round(own.cpu / events * 1e6, 2) if events else None,
+        cpu_us_per_event=_each(rest, counts["events"]),
+        cpu_us_per_open=_each(own.cpu_opening, counts["requests"]),
+        cpu_us_per_fetch=_each(own.cpu_fetching, counts["fetches"]),
         rss_peak=own.rss_peak,
         bytes_per_stream=grown,
         busy_peak=round(own.busy_peak, 4),
@@ -142,6 +147,11 @@ def _generator(
         was_the_limit=was_the_limit,
         shared_cores=shared_cores,
     )
+
+
+def _each(seconds: float, times: int) -> float | None:
+    """Return what one took, in microseconds."""
+    return round(max(0.0, seconds) / times * 1e6, 2) if times else None
 
 
 def _in_seconds(histogram: Histogram, count: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ __all__ = ["Cores", "limits", "sharing"]
 BUSY_FOR: Final = 1.0
 LATE_TIMER: Final = 0.25
 LATE_SHARE: Final = 0.05
+QUEUED: Final = 0.05
+QUEUED_SHARE: Final = 0.01
 FULL: Final = 0.95
 FULL_SHARE: Final = 0.1
 
@@ -68,6 +70,13 @@ def limits(own: OwnCost, announced: Announcements) -> Iterator[str]:
         yield (
             f"the generator was the limit: {announced.late} of {announced.planned} changes were sent more than "
             f"{LATE * 1e3:.0f} ms after their time; lower --rate, or give this machine less to do"
+        )
+    waited = own.queued.percentile(1 - QUEUED_SHARE)
+    if waited is not None and waited > QUEUED:
+        yield (
+            f"the generator was the limit: {QUEUED_SHARE:.0%} of the fetches of flags waited {waited * 1e3:.0f} ms or "
+            "longer for one of its connections, where each app has its own: raise the limit of open files (ulimit -n), "
+            "or use more --processes"
         )
     if own.errors:
         kinds = ", ".join(f"{words} ({times})" for words, times in sorted(own.errors.items()))

@@ -26,8 +26,12 @@ class Requests(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fetches(Seconds, frozen=True, kw_only=True):
-    """Flags fetched after events and at the start of apps."""
+    """Flags fetched after events and at the start of apps, from the moment at which their client wanted them."""
 
+    queued: Seconds = Seconds()
+    """Of that, waiting while all connections that a generator allows itself were in use: its own doing."""
+    answered: Seconds = Seconds()
+    """Of that, from the request to the last byte of its answer, connecting included: the servers' part."""
     failed: int = 0
     older: int = 0
     """Answered with an older version than the client had been told of."""
@@ -65,6 +69,9 @@ class Generator(msgspec.Struct, frozen=True, kw_only=True):
     streams_per_process_peak: int = 0
     cpu_s: float = 0.0
     cpu_us_per_event: float | None = None
+    """All that went neither into opening nor into fetching, so what waiting streams cost is in it."""
+    cpu_us_per_open: float | None = None
+    cpu_us_per_fetch: float | None = None
     rss_peak: int = 0
     bytes_per_stream: int | None = None
     """What the processes grew by for each stream at the peak; the kernel's own memory is not in it."""

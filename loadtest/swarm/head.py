@@ -10,7 +10,9 @@ LONGEST_HEAD: Final = 65_536
 HEAD_END: Final = b"\r\n\r\n"
 
 _OK: Final = 200
-_EVENT_STREAM: Final = "text/event-stream"
+_NOT_COMPRESSED: Final = ("", "identity")
+_CHUNKED: Final = b"\r\ntransfer-encoding: chunked\r\n"
+_STREAM: Final = b"\r\ncontent-type: text/event-stream\r\n"
 
 
 class Head:
@@ -27,19 +29,29 @@ class Head:
             self.status = int(text[9:12])
         except ValueError:
             self.status = 0
-        self.chunked = self.text(b"transfer-encoding").endswith("chunked")
-        self.closes = not text.startswith(b"http/1.1") or "close" in self.text(b"connection")
-        length = "" if self.chunked else self.text(b"content-length")
-        self.length = int(length) if length.isascii() and length.isdigit() else -1
+        # As nearly all servers write it, or else as they may: the first is a third of the time.
+        self.chunked = _CHUNKED in text or self.text(b"transfer-encoding").endswith("chunked")
+        self.closes = not text.startswith(b"http/1.1") or (b"\r\nconnection:" in text and self._says_close)
+        self.length = -1 if self.chunked else self._length
 
     @property
     def is_stream(self) -> bool:
         """Tell whether it begins an event stream, in bytes that were not compressed unasked."""
-        return self.status == _OK and self._is_event_stream and self.text(b"content-encoding") in {"", "identity"}
+        plain = b"\r\ncontent-encoding:" not in self._text or self.text(b"content-encoding") in _NOT_COMPRESSED
+        return self.status == _OK and plain and (_STREAM in self._text or self._is_event_stream)
+
+    @property
+    def _says_close(self) -> bool:
+        return "close" in self.text(b"connection")
+
+    @property
+    def _length(self) -> int:
+        text = self.text(b"content-length")
+        return int(text) if text.isascii() and text.isdigit() else -1
 
     @property
     def _is_event_stream(self) -> bool:
-        return self.text(b"content-type").partition(";")[0].rstrip() == _EVENT_STREAM
+        return self.text(b"content-type").partition(";")[0].rstrip() == "text/event-stream"
 
     @property
     def words(self) -> str:
@@ -54,7 +66,7 @@ class Head:
 
     def text(self, name: bytes) -> str:
         """Return a header's value in lower case, by its lower-case name; empty where there is none."""
-        start = self._text.find(b"\r\n%b:" % name)
+        start = self._text.find(b"\r\n" + name + b":")
         if start < 0:
             return ""
         start += len(name) + 3

@@ -286,3 +286,35 @@ def test_one_process_that_is_busy_only_at_times_is_no_limit() -> None:
     for number in range(1, 20):
         collected.take(sample(0, number * STEP, GroupSample(), busy=0.99 if number % 4 else 0.1))
     assert not list(limits(collected.own, Announcements()))
+
+
+def test_fetches_that_wait_for_one_of_its_connections_make_the_generator_the_limit() -> None:
+    collected = collector()
+    collected.take(sample(0, STEP, GroupSample(fetch_queued=times(*[0.001] * 99, 0.9), fetch_answered=times(0.02))))
+    assert not list(limits(collected.own, Announcements()))  # one of a hundred, whatever it was
+    collected.take(sample(0, 2 * STEP, GroupSample(fetch_queued=times(0.9), fetch_answered=times(0.02))))
+    (warning,) = limits(collected.own, Announcements())
+    assert "1% of the fetches of flags waited 9" in warning
+    assert "ulimit -n" in warning
+    fetches = results(collected).fetches
+    assert (fetches.queued.count, fetches.answered.count) == (101, 2)
+
+
+def test_cpu_is_told_by_what_it_was_for() -> None:
+    collected = collector()
+    counted = GroupSample(events=100, requests=10, fetches=5)
+    said = Sample(
+        process=0,
+        at=STEP,
+        groups=[counted],
+        cpu=1.0,
+        cpu_opening=0.4,
+        cpu_fetching=0.1,
+        rss=0,
+        busy=0.0,
+        late=0.0,
+        loop=0.0,
+    )
+    collected.take(said)
+    found = results(collected).generator
+    assert (found.cpu_us_per_event, found.cpu_us_per_open, found.cpu_us_per_fetch) == (5_000, 40_000, 20_000)

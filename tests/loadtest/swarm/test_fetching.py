@@ -6,14 +6,16 @@ import asyncio
 
 import pytest
 
+from loadtest.messages import Group, Start, Target
+from loadtest.models import MODELS
+from loadtest.swarm.descriptors import fetch_connections
 from tests.loadtest.swarm.driving import Driven, now_version
-from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, event
-
-pytestmark = pytest.mark.asyncio
+from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, answers, event
 
 LATE = 0.3
 
 
+@pytest.mark.asyncio
 async def test_a_chunked_answer_is_whole_with_its_last_chunk_and_not_with_a_head_that_ends_in_a_zero() -> None:
     async def in_pieces(peer: Peer) -> None:
         await peer.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Flagstream-Version: 0\r\n\r\n")
@@ -30,6 +32,7 @@ async def test_a_chunked_answer_is_whole_with_its_last_chunk_and_not_with_a_head
         assert (told.counts["fetches_failed"], told.errors) == (0, {})
 
 
+@pytest.mark.asyncio
 async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     async def until_closed(peer: Peer) -> None:
         await peer.raw(b"HTTP/1.1 200 OK\r\nX-Flagstream-Version: %d\r\n\r\n[" % V1)
@@ -44,6 +47,7 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
         assert (told.counts["fetches_failed"], told.errors) == (0, {})
 
 
+@pytest.mark.asyncio
 async def test_an_answer_that_breaks_off_has_failed() -> None:
     async def breaks_off(peer: Peer) -> None:
         await peer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[")
@@ -56,6 +60,7 @@ async def test_an_answer_that_breaks_off_has_failed() -> None:
         assert told.errors == {"fetch: cut off without an end": 1}
 
 
+@pytest.mark.asyncio
 async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_else() -> None:
     async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -72,6 +77,7 @@ async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_
         assert max(sample.loop for sample in told.samples) < 0.9  # or all streams had waited as long
 
 
+@pytest.mark.asyncio
 async def test_what_is_told_while_a_fetch_is_planned_is_had_by_that_fetch() -> None:
     async def tells_three(peer: Peer) -> None:
         await peer.head()
@@ -84,3 +90,66 @@ async def test_what_is_told_while_a_fetch_is_planned_is_had_by_that_fetch() -> N
         await asyncio.sleep(0.5)  # in which another one would have been due
         assert (await driven.report()).counts["fetches"] == 1
         assert [request.query for request in server.documents] == [f"v={V3}"]
+
+
+@pytest.mark.asyncio
+async def test_what_a_fetch_waits_for_a_connection_is_told_apart_from_what_its_answer_takes() -> None:
+    async def takes_its_time(peer: Peer) -> None:
+        await peer.raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")  # which is not the answer
+        await asyncio.sleep(LATE)
+        await answers(200, b"[]", X_Flagstream_Version=str(peer.server.version))(peer)
+
+    async with ScriptedServer(document_scripts=[takes_its_time] * 3) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-ios", 3, fetches=True, fetchers=1)
+        told = await driven.until(lambda told: told.counts["fetches"] == 3)
+        assert (told.times("fetch"), told.times("fetch_queued"), told.times("fetch_answered")) == (3, 3, 3)
+        assert told.longest("fetch_queued") >= 2 * LATE
+        assert (told.histograms["fetch_answered"].percentile(0.0) or 0) >= LATE
+        assert told.longest("fetch") >= 3 * LATE
+
+
+@pytest.mark.asyncio
+async def test_each_client_has_a_connection_of_its_own_to_fetch_with() -> None:
+    waiting = asyncio.Event()
+    count = 140  # more than it has where descriptors are few
+
+    async def all_at_once(peer: Peer) -> None:
+        if len(peer.server.documents) == count:
+            waiting.set()
+        await waiting.wait()
+        await answers(200, b"[]")(peer)
+
+    async with ScriptedServer(document_scripts=[all_at_once] * count) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-ios", count, fetches=True)
+        told = await driven.until(lambda told: told.counts["fetches"] == count)  # or the first would wait for ever
+        assert told.counts["fetches_failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("clients", "targets", "files", "expected"),
+    [
+        ([100], 1, 20_000, [100]),
+        ([19_000], 1, 20_000, [350]),
+        ([19_700], 1, 20_000, [128]),
+        ([3_000, 400], 2, 20_000, [3_000, 400]),
+        ([9_000, 9_000], 2, 20_000, [425, 425]),
+        ([0, 19_000], 2, 20_000, [1, 350]),
+    ],
+    ids=["one a client", "half of what is left", "never fewer", "by target", "shared by targets", "none without need"],
+)
+def test_connections_for_fetching_are_as_many_as_clients_where_files_are_enough(
+    clients: list[int], targets: int, files: int, expected: list[int]
+) -> None:
+    start = Start(
+        process=0,
+        seed=1,
+        targets=[Target(name="origin", host="127.0.0.1", port=9) for _ in range(targets)],
+        environments=[],
+        groups=[
+            Group(name="g", model=MODELS["flagstream"], target=target, first=0, count=count)
+            for target, count in enumerate(clients)
+        ],
+        epoch=0.0,
+        began=0.0,
+    )
+    assert fetch_connections(start, files) == expected

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from loadtest.messages import Cut, Mark, Published, Settle, Slow
+from loadtest.messages import Close, Cut, Mark, Published, Settle, Slow
 from loadtest.models import MODELS, Loss, Wait
 from tests.loadtest.swarm.driving import Driven, now_version
-from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, answers, cuts, event, follow
+from tests.sdk_client.scripted import V1, V2, V3, Peer, Script, ScriptedServer, answers, cuts, event, follow
 from tests.servers import free_port, missing
 
 pytestmark = pytest.mark.asyncio
@@ -189,6 +189,9 @@ async def test_an_android_client_that_was_cut_never_comes_back_and_is_counted() 
         driven.say(Published(versions=[(0, now_version())]))
         told = await driven.report()
         assert told.now.behind == 0  # who has given up does not follow
+        driven.say(Close(group=0, count=2))
+        told = await driven.report()
+        assert (told.now.clients, told.now.gave_up, told.counts["given_up"], told.counts["left"]) == (3, 3, 5, 2)
         assert (await driven.stop()).lost == [0]
 
 
@@ -262,7 +265,8 @@ async def test_a_server_that_says_nothing_is_left_by_who_watches_for_it() -> Non
     async def silent(peer: Peer) -> None:
         await peer.hold()
 
-    impatient = replace(MODELS["flagstream"], open_timeout=0.5, silence=0.5)
+    hurried = Wait(fixed=0.01)
+    impatient = replace(MODELS["flagstream"], open_timeout=0.5, silence=0.5, refused=hurried, silent=hurried)
     async with ScriptedServer(scripts=[silent, follow]) as server, Driven() as driven:
         await driven.open(server.port, impatient)
         told = await driven.until(lambda told: told.lost[Loss.SILENT] >= 1)
@@ -302,6 +306,59 @@ async def test_a_slow_reader_takes_its_time_and_misses_nothing_in_the_end() -> N
         server.announce(now_version())
         told = await driven.until(lambda told: told.counts["events"] == 2)
         assert told.now.behind == 0
+
+
+async def test_a_client_that_gave_up_leaves_like_any_other_and_another_comes() -> None:
+    async with ScriptedServer(scripts=[breaks, breaks, follow]) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-android", 2, stays=(0.2, 0.3))
+        told = await driven.until(lambda told: told.counts["left"] >= 4 and told.now.open == 2)
+        assert (told.counts["given_up"], told.now.gave_up, told.now.clients) == (2, 0, 2)
+        driven.say(Close(group=0, count=2))
+        told = await driven.report()
+        assert (told.now.clients, told.now.open, told.now.waiting) == (0, 0, 0)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type:text/event-stream;charset=utf-8\r\n"
+
+
+async def test_answers_are_read_as_http_has_them_whoever_wrote_them() -> None:
+    def says(text: bytes) -> Script:
+        async def script(peer: Peer) -> None:
+            await peer.raw(text)
+            if b": 1000" in text:
+                peer._writer.close()
+
+        return script
+
+    async def after_hints(peer: Peer) -> None:
+        body = b"%x\r\n%b\r\n" % (len(event(V1)), event(V1))
+        whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + HEAD
+        whole += b"transfer-encoding:\tchunked\r\nX-Long: " + b"x" * 60_000 + b"\r\n\r\n" + body
+        for at in range(0, 200, 11):
+            await peer.raw(whole[at : at + 11])
+            await asyncio.sleep(0)
+        await peer.raw(whole[209:])
+        await peer.hold()
+
+    scripts = [
+        says(HEAD + b"Content-Length: %d\r\n\r\n" % len(event(V1)) + event(V1)),
+        says(HEAD + b"Content-Length: 0\r\n\r\n"),
+        says(HEAD + b"Content-Length: 1000\r\n\r\n" + event(V1)),
+        says(HEAD + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b"),
+        says(HEAD + b"X-Long: " + b"x" * 70_000),
+        after_hints,
+    ]
+    eager = replace(MODELS["flagsmith-go"], cut=Wait(fixed=0.01), status=Wait(fixed=0.01))
+    async with ScriptedServer(scripts=scripts) as server, Driven() as driven:
+        await driven.open(server.port, eager)
+        told = await driven.until(lambda told: told.counts["events"] == 3 and told.now.open == 1)
+        assert told.lost == {Loss.CLEAN: 2, Loss.CUT: 1, Loss.STATUS: 2}
+        assert told.errors == {
+            "cut off without an end": 1,
+            "an event stream that is compressed, which nobody asked for": 1,
+            "an answer without an end to its head": 1,
+        }
+        assert (told.counts["opened"], told.counts["connections"]) == (4, 4)  # bodies with an end keep theirs
 
 
 @pytest.fixture(scope="module")
