@@ -94,7 +94,8 @@ def _mix(given: list[str]) -> list[dict[str, Any]]:
 
 def _show(plan: Plan | None, against: Path | None, json: Path | None, html: Path | None) -> None:
     # Here, because they need numpy.
-    from loadtest.plan.against import UnlikeError, compared  # noqa: PLC0415
+    from loadtest.plan.against import compared  # noqa: PLC0415
+    from loadtest.plan.likeness import UnlikeError  # noqa: PLC0415
     from loadtest.plan.outcome import written  # noqa: PLC0415
     from loadtest.plan.page import page  # noqa: PLC0415
     from loadtest.plan.planning import played  # noqa: PLC0415
@@ -123,7 +124,7 @@ def _show(plan: Plan | None, against: Path | None, json: Path | None, html: Path
         for row in rows.rows:
             shown.add_row(*row)
         console.print(shown)
-    for note in [] if comparison else outcome.notes:
+    for note in comparison.notes if comparison else outcome.notes:
         console.print(note)
     if json:
         write_atomically(json, written(outcome))

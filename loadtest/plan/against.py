@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import pairwise
+from typing import Final
 
+from loadtest.plan.likeness import plan_of, share_had
 from loadtest.plan.outcome import Outcome
 from loadtest.plan.planning import played
-from loadtest.plan.settings import Origin, Plan, Streams
 from loadtest.plan.words import Rows
 from loadtest.report.figures import change, count, plain, rate, s
 from loadtest.report.plots import Unit
 from loadtest.results import Results
-from loadtest.scenario.schema import Scenario
 
-__all__ = ["Comparison", "Curve", "UnlikeError", "compared", "cores_had", "plan_of"]
+__all__ = ["Comparison", "Curve", "compared"]
 
-VARNISH_OPENS_PER_S: Final = 9400.0
-"""15,000 clients in 1.6 s through one Varnish on two cores that it shared with them (benchmarks/RESULTS.md)."""
-
-
-SERVER: Final = "stream_server"
-
-CROWD: Final = 0.05
-"""Share of the clients that has to wait for an answer for the server to count as busy."""
-
-
-class UnlikeError(ValueError):
-    """The run had something that a plan has not; the message says what."""
+SECOND: Final = 1.0
+SOME: Final = 1e-6
+SCARCE: Final = 0.5
+"""Share of a core below which a worker's times are mostly those of its neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +52,8 @@ class Comparison:
     at_s: list[float]
     curves: list[Curve]
     faults: list[tuple[float, str]]
+    notes: list[str]
+    """What of the difference is the machine's, in sentences."""
 
     def rows(self) -> Rows:
         """Return the figures as a table."""
@@ -79,92 +73,20 @@ class Comparison:
         )
 
 
-def plan_of(results: Results) -> Plan:
-    """Return the plan of what a run was; raises `UnlikeError` for what no plan has."""
-    try:
-        scenario = Scenario.model_validate(_said(results.scenario))
-    except ValueError as error:
-        raise UnlikeError(f"the scenario in the results cannot be read: {error}") from None
-    settings = scenario.local.settings
-    edge = scenario.local.edge == "varnish"
-    failures = [_failure(fault.model_dump(), scenario.local.workers) for fault in scenario.timeline]
-    for mix in scenario.clients.mix:
-        if mix.stays is not None or mix.slow is not None:
-            raise UnlikeError("clients that leave, or read slowly, are in no plan")
-    return Plan.model_validate(
-        {
-            "title": results.title or results.name,
-            "clients": {
-                "count": scenario.clients.count,
-                "open_over": scenario.clients.open_over,
-                "mix": [
-                    {"model": mix.model, "share": mix.share, "via": mix.via, "fetches": mix.fetches}
-                    for mix in scenario.clients.mix
-                ]
-                or [{"model": "flagstream"}],
-            },
-            "environments": {
-                "count": max(scenario.environments.count, len(scenario.environments.keys)),
-                "spread": "even",
-            },
-            "regions": [{"name": "loopback", "pops": 1, "rtt_ms": 0, "origin_rtt_ms": 0}],
-            "edge": {"on": edge, "kind": "own", "guard": True, "opens_per_s": VARNISH_OPENS_PER_S if edge else 0},
-            "streams": {name: settings[name] for name in Streams.model_fields if name in settings},
-            "changes": {"per_environment_per_hour": min(scenario.publish.rate * 3600, 1e9)},
-            "origin": {"processes": scenario.local.workers, "cores": cores_had(results)},
-            "failures": failures,
-            "run": {"seconds": max(scenario.seconds, 1.0), "bin": 0.25, "step": 0.02, "seed": scenario.seed},
-        }
-    )
-
-
-def cores_had(results: Results) -> float:
-    """Return the cores that the stream server got while clients stood in its queue; 1 where nobody looked.
-
-    Given, not foreseen: a generator and whatever else runs on the machine take theirs, and no plan knows how much.
-    """
-    series = results.series
-    crowd = results.streams.clients * CROWD
-    had = [
-        cores
-        for cores, connecting in zip(series.cpu.get(SERVER, []), series.connecting, strict=False)
-        if connecting >= crowd
-    ]
-    return max(sum(had) / len(had), 0.01) if had else 1.0
-
-
-def _said(table: dict[str, Any]) -> dict[str, Any]:
-    """Return a table without what JSON cannot say: an endless `until` is null there."""
-    return {
-        key: _said(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
-    }
-
-
-def _failure(fault: dict[str, Any], workers: int) -> dict[str, Any]:
-    what, part, down = fault["do"], fault["part"], fault["down"]
-    match what, part:
-        case "kill", "worker":
-            return {"at": fault["at"], "do": "workers", "down": down, "share": 1 / workers}
-        case "kill", "workers":
-            return {"at": fault["at"], "do": "workers", "down": down}
-        case "kill", "stream_server":
-            return {"at": fault["at"], "do": "origin", "down": down + Origin().restart}
-        case "kill", "edge":
-            return {"at": fault["at"], "do": "cdn", "down": down, "reroute": 86_400}
-        case "deploy", _:
-            return {"at": fault["at"], "do": "deploy", "down": down}
-    raise UnlikeError(f"no plan has {what!r}{f' of {part!r}' if part else ''}; see docs/planning.md for what it has")
-
-
 def compared(results: Results) -> Comparison:
     """Simulate what a run was, and return both."""
     plan = plan_of(results)
     outcome = played(plan)
     predicted, measured = outcome.series, results.series
     figures = [
-        Figure("Cores that the stream server got (given)", "plain", plan.origin.cores, cores_had(results)),
+        Figure("Share of a core that a worker got (given)", "plain", plan.origin.share, share_had(results)),
         Figure("Streams, most at once", "count", max(predicted.open), results.streams.peak),
-        Figure("Streams opened", "count", sum(predicted.opens_per_s) * plan.run.bin, results.streams.opened),
+        Figure(
+            f"Streams opened in {s(plan.run.seconds)}",
+            "count",
+            _counted(predicted.at_s, predicted.opens_per_s, plan.run.seconds),
+            _counted(measured.at_s, measured.opens_per_s, plan.run.seconds),
+        ),
         Figure("Gave up", "count", predicted.gave_up[-1], results.streams.gave_up),
     ]
     if results.requests.origin_streams_peak is not None:
@@ -183,7 +105,12 @@ def compared(results: Results) -> Comparison:
             Figure(f"{name}: back, 50 %", "s", foreseen.readmission.p50_s, fault.readmission.p50_s),
             Figure(f"{name}: back, 99 %", "s", foreseen.readmission.p99_s, fault.readmission.p99_s),
             Figure(f"{name}: back, last", "s", foreseen.readmission.max_s, fault.readmission.max_s),
-            Figure(f"{name}: opens a second, most", "per_s", foreseen.opens_per_s_peak, _peak(results, fault.at_s)),
+            Figure(
+                f"{name}: opens in the busiest second",
+                "per_s",
+                _busiest(predicted.at_s, predicted.opens_per_s, fault.at_s, _next(results, fault.at_s)),
+                _busiest(measured.at_s, measured.opens_per_s, fault.at_s, _next(results, fault.at_s)),
+            ),
         ]
     at = [moment for moment in measured.at_s if moment <= predicted.at_s[-1]]
     origin = Curve(
@@ -211,18 +138,53 @@ def compared(results: Results) -> Comparison:
             *([origin] if plan.edge.on else []),  # else it is that of the clients once more
         ],
         faults=[(fault.at_s, fault.what) for fault in results.faults],
+        notes=notes(results, plan.origin.share),
     )
 
 
-def _peak(results: Results, at: float) -> float | None:
-    later = [fault.at_s for fault in results.faults if fault.at_s > at]
-    until = min(later, default=float("inf"))
-    rates = [
-        value
-        for moment, value in zip(results.series.at_s, results.series.opens_per_s, strict=False)
-        if at <= moment < until
-    ]
-    return max(rates, default=None)
+def notes(results: Results, share: float) -> list[str]:
+    """Return what of the difference is not the plan's but the machine's, by what the run says of itself."""
+    said = [f"The run says: {warning}." for warning in results.warnings]
+    if results.generator.was_the_limit:
+        said.append(
+            "So its times and its peaks are those of a machine that was full, and say nothing for or against the plan: "
+            "clients came, were cut and were counted late. Who is cut and how many streams are opened can be compared."
+        )
+    environments = int(results.scenario.get("environments", {}).get("count", 0))
+    if results.requests.origin_streams_peak is not None and results.scenario.get("local", {}).get("edge") == "varnish":
+        said.append(
+            f"Behind an edge all clients of an environment are at one worker, and which one is chance: a killed one of "
+            f"two has the streams of half of {environments} environments, give or take "
+            f"{1 / (2 * max(environments, 1) ** 0.5):.0%}.".replace("%", " %")
+        )
+    if share < SCARCE:
+        said.append(
+            f"A worker got {share:.0%} of a core while it wanted all of one. The plan was given that, as a mean over "
+            "the run; what it was at each moment nobody knows.".replace("%", " %")
+        )
+    return said
+
+
+def _counted(at_s: list[float], rates: list[float], until: float) -> int:
+    """Return how often something happened until then: a run goes on a while, for its clients to become quiet."""
+    lasted = [at - before for before, at in pairwise([0.0, *at_s])]
+    return round(sum(rate * width for at, rate, width in zip(at_s, rates, lasted, strict=False) if at <= until + SOME))
+
+
+def _next(results: Results, at: float) -> float:
+    return min([fault.at_s for fault in results.faults if fault.at_s > at], default=float("inf"))
+
+
+def _busiest(at_s: list[float], rates: list[float], begin: float, end: float) -> float | None:
+    """Return the mean rate of the busiest whole second between two moments, or of a point that is longer."""
+    found = [(at, rate) for at, rate in zip(at_s, rates, strict=False) if begin < at <= end]
+    if not found:
+        return None
+    width = at_s[1] - at_s[0] if len(at_s) > 1 else SECOND
+    points = max(1, round(SECOND / width))
+    values = [rate for _, rate in found]
+    # Less than a second there may be between two faults.
+    return max(sum(values[place : place + points]) / points for place in range(max(1, len(values) - points + 1)))
 
 
 def _sampled(values: list[int] | list[float], at_s: list[float], moments: list[float]) -> list[float | None]:

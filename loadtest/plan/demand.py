@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.models import MODELS, Fetching, Model, Wait
 from loadtest.plan import wire
-from loadtest.plan.edges import JITTER
 from loadtest.plan.fleet import shares_of_environments
 from loadtest.plan.settings import Plan
 from loadtest.replacing import replacing_window
 
-__all__ = ["Rates", "events_per_s", "fetching_share", "formula_rates", "occupied", "rates", "shares_of_models"]
+__all__ = [
+    "JITTER",
+    "Rates",
+    "events_per_s",
+    "fetching_share",
+    "formula_rates",
+    "occupied",
+    "rates",
+    "shares_of_models",
+]
 
 Floats = NDArray[np.float64]
+
+JITTER: Final = 0.2
+"""Share of the lifetime that is random without an edge; it only shortens (stream_server.lifetimes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,12 @@ def fetching_share(plan: Plan, *, versioned: bool | None = None) -> float:
         and MODELS[mix.model].fetching is not Fetching.NEVER
         and (versioned is None or MODELS[mix.model].fetches_version is versioned)
     )
+
+
+def new_connections(plan: Plan) -> float:
+    """Return the share of the clients that open each stream on a new connection; the others use theirs again."""
+    keeps = {name for name, model in MODELS.items() if model.keeps_connection and not model.replaces}
+    return sum(share for name, share in shares_of_models(plan).items() if name not in keeps)
 
 
 def mean_wait(wait: Wait, retry: float) -> float:

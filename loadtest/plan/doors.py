@@ -28,10 +28,23 @@ class Doors:
         self._free: Floats = np.zeros(count, dtype=np.float64)
         self._shut: Floats = np.zeros(count, dtype=np.float64)
 
-    def shut(self, doors: Ints, until: float) -> None:
-        """Let nobody through `doors` before `until`."""
+    def shut(self, doors: Ints, until: Floats | float) -> None:
+        """Let nobody through `doors` before `until`, one moment for each or for all."""
         self._free[doors] = until
         self._shut[doors] = until
+
+    def occupy(self, at: float, seconds: float) -> None:
+        """Have each process that is not shut do something else for `seconds`, once it is through with its queue."""
+        self._free = np.where(self.are_up(at), np.maximum(self._free, at) + seconds, self._free)
+
+    def put_behind(self, seconds: Floats) -> None:
+        """Have each process do something else for so many seconds, behind all that it has let in."""
+        self._free += seconds
+
+    def are_up(self, at: float) -> NDArray[np.bool_]:
+        """Tell which are not shut at `at`."""
+        found: NDArray[np.bool_] = self._shut <= at
+        return found
 
     def admit(self, door: Ints, at: Floats) -> Floats:
         """Return when those who come to `door` at ascending `at` are answered; infinite: the queue was full."""

@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.plan.demand import JITTER
 from loadtest.plan.doors import Doors
 from loadtest.plan.nodes import Log, Nodes
+from loadtest.plan.origin import Origin
 from loadtest.plan.series import Level, Rate
 from loadtest.plan.settings import Plan
 
@@ -29,8 +31,6 @@ SEEN_AFTER: Final = 0.15
 ERRORS_SHARED: Final = 1.0
 """Seconds for which an edge gives the same error to everybody."""
 AGE_TICK: Final = 1.0
-JITTER: Final = 0.2
-"""Share of the lifetime that is random without an edge; it only shortens (stream_server.lifetimes)."""
 
 
 class Edges:
@@ -50,14 +50,10 @@ class Edges:
         self._shields = Nodes(shields * self._environments)
         self._failed: Floats = np.full(max(len(self._pops.stream), len(self._shields.stream)), -np.inf)
         self.log = Log()
-        cores = plan.origin.cores or processes
-        self.origin = Doors(processes, plan.costs.open_us * 1e-6 * max(1.0, processes / cores), plan.origin.backlog)
-        self._cores = cores
+        self.origin = Origin(plan, processes, chance)
         self._queues = (
             Doors(pops, 1 / plan.edge.opens_per_s, 1_000_000) if plan.edge.opens_per_s and plan.edge.on else None
         )
-        self.back = -np.inf
-        """Until when the origin refuses."""
         self._waiting_since_ever = False
         width = plan.run.bin
         self.origin_requests = Rate(plan.run.seconds, width)
@@ -67,10 +63,6 @@ class Edges:
     def queue(self, pop: Ints, at: Floats) -> Floats:
         """Return when POPs get to those who come at ascending `at`."""
         return at if self._queues is None else self._queues.admit(pop.astype(np.intp), at)
-
-    def restart(self, processes: int) -> float:
-        """Return the seconds that so many processes take to start together: they compile and import, on all cores."""
-        return self._plan.origin.restart * max(1.0, processes / self._cores)
 
     def join(self, pop: Ints, environment: Ints, at: Floats) -> tuple[Ints, Floats]:
         """Return the numbers of the streams that those get who ask `pop` at ascending `at`, and when they have them.
@@ -100,9 +92,8 @@ class Edges:
         `same` is the process that a connection leads to which is used again, and -1 where there is none: the kernel
         gives a new one to any.
         """
-        anywhere = self._chance.integers(self.origin.count, size=len(at), dtype=np.int32)
-        process = np.where(same >= 0, same, anywhere)
-        answered = self.origin.admit(process.astype(np.intp), at)
+        process = np.where(same >= 0, same, self.origin.anywhere(len(at)))
+        answered = self.origin.doors.admit(process.astype(np.intp), at)
         let = np.isfinite(answered)
         self.origin_requests.add(at[let])
         self.origin_opens.add(answered[let])
@@ -172,15 +163,17 @@ class Edges:
     def _ask_origin(self, nodes: Nodes, node: Ints, at: Floats, leg: Floats, place: Ints) -> tuple[Ints, Floats]:
         order = np.argsort(at + leg, kind="stable")
         arrival = (at + leg)[order]
-        if arrival[0] < self.back:
+        if arrival[0] < self.origin.back:
             return self._without_origin(nodes, node, at, place)
         self.origin_requests.add(arrival)
-        process = self._chance.integers(self.origin.count, size=len(node), dtype=np.int32)
+        process = np.empty(len(node), dtype=np.int32)
+        process[order] = self.origin.by_spares(arrival)
         answered = np.empty(len(node), dtype=np.float64)
-        answered[order] = self.origin.admit(process[order].astype(np.intp), arrival)
+        answered[order] = self.origin.doors.admit(process[order].astype(np.intp), arrival)
         # An edge has its connections already: what does not fit into a queue comes a second later.
         late = np.isinf(answered)
-        answered[late] = at[late] + leg[late] + 1.0 + self.origin.backlog * self.origin.service
+        doors = self.origin.doors
+        answered[late] = at[late] + leg[late] + 1.0 + doors.backlog * doors.service
         self.origin_opens.add(answered)
         ready = answered + leg
         end = ready + self._plan.streams.lifetime
@@ -201,7 +194,7 @@ class Edges:
         self._waiting_since_ever = True
         life = self._chance.uniform(*WAITING_ROOM, len(node))
         window = np.maximum(np.floor(life) - 1 - self._plan.tiers, 0)
-        released = self.back + SEEN_AFTER
+        released = self.origin.back + SEEN_AFTER
         if not self._plan.edge.guard:
             # An edge that cannot tell a finished stream would replay one that ended within its window.
             released = np.maximum(released, at + window + AGE_TICK)

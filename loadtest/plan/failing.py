@@ -70,8 +70,8 @@ class Failing:
         log = edges.log
         if failure.do == "origin":
             lost, through = log.process >= 0, np.ones(edges.origin.count, dtype=bool)
-            edges.back = now + failure.down
-            edges.origin.shut(np.arange(edges.origin.count), edges.back)
+            edges.origin.back = now + failure.down
+            edges.origin.die(np.arange(edges.origin.count), edges.origin.back)
         elif failure.do == "workers":
             count = max(1, round(failure.share * edges.origin.count))
             # Those that have died least often: the one that is new is not what one is afraid for.
@@ -80,7 +80,7 @@ class Failing:
             through = np.zeros(edges.origin.count, dtype=bool)
             through[dead] = True
             lost = (log.process >= 0) & through[log.process]
-            edges.origin.shut(dead, now + max(failure.down, edges.restart(len(dead))))
+            edges.origin.die(dead, now + np.maximum(failure.down, edges.origin.restart(len(dead))))
         else:
             through = np.zeros(edges.origin.count, dtype=bool)
             pops = np.arange(simulation.plan.pops) < (failure.count if failure.do == "pop" else simulation.plan.pops)
@@ -124,4 +124,4 @@ class Failing:
         fleet.ends[who] = now
         simulation.curves.cut[number] = int((~flying).sum())
         for part, loss in ((who[~flying], Loss.CUT), (who[flying], Loss.REFUSED)):
-            simulation.broke(part, now, loss)
+            simulation.lives.broke(part, now, loss)

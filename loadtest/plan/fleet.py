@@ -32,6 +32,7 @@ CLIENT: Final = np.dtype(
         ("ends", np.float64),
         ("lost_at", np.float32),
         ("awaits", np.float32),
+        ("newest", np.float32),
         ("stream", np.int32),
         ("environment", np.int32),
         ("home", np.int16),
@@ -91,6 +92,8 @@ class Fleet:
     """Whether its connection may be used again."""
     lost_at: NDArray[np.float32]
     """When it lost what it has not got back, whatever holds it meanwhile; not a number: has all."""
+    newest: NDArray[np.float32]
+    """When its newest stream opened, which may have taken the place of one that it had."""
     awaits: NDArray[np.float32]
     """The same until it has a stream of the origin's: a waiting room's will not do."""
 

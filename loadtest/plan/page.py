@@ -29,6 +29,7 @@ def page(outcome: Outcome, comparison: Comparison | None = None) -> bytes:
         .get_template("plan.html")
         .render(
             outcome=outcome,
+            notes=comparison.notes if comparison else outcome.notes,
             happens=[comparison.rows()] if comparison else happens(outcome),
             takes=[] if comparison else takes(outcome),
             compared=compared,

@@ -63,6 +63,10 @@ class Level(Rate):
         """Count departures."""
         self.add(at, -1.0)
 
+    def at(self, moment: float) -> float:
+        """Return the level at the end of the last bin that is over by `moment`."""
+        return float(self._counts[: min(int(moment / self.width + 1e-9), self.bins)].sum())
+
     def levels(self) -> Floats:
         """Return the level at the end of each bin."""
         levels: Floats = np.cumsum(self._counts[:-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from loadtest.plan.demand import Rates, formula_rates, occupied
+from loadtest.plan.demand import Rates, formula_rates, new_connections, occupied
 from loadtest.plan.fleet import shares_of_environments
 from loadtest.plan.outcome import Sizing
 from loadtest.plan.settings import Plan
@@ -19,16 +19,20 @@ def sizing(plan: Plan, *, streams: float, storm: float, largest: float, rates: R
     of them and second, but `documents` of all.
     """
     costs, prices, targets = plan.costs, plan.prices, plan.targets
+    tls = plan.origin.tls
+    delivery_us = costs.delivery_us + tls * costs.tls_delivery_us
+    handshake_us, stream_kib = tls * costs.tls_open_us, costs.stream_kib + costs.kernel_kib + tls * costs.tls_kib
+    alone_us = costs.open_alone_us + handshake_us * new_connections(plan)
     by_descriptors = math.ceil(streams / costs.streams_per_process)
     steady = 1e-6 * (
-        streams * (rates.opens * costs.open_us + (rates.events + rates.heartbeats) * costs.delivery_us)
+        streams * (rates.opens * alone_us + (rates.events + rates.heartbeats) * delivery_us)
         + documents * costs.document_us
     )
-    by_delivery = largest * costs.delivery_us / 1e3 / targets.delivery_p99_ms
-    by_storm = storm * costs.open_us * 1e-6 / targets.storm_s
+    by_delivery = largest * delivery_us / 1e3 / targets.delivery_p99_ms
+    by_storm = storm * (costs.open_us + handshake_us) * 1e-6 / targets.storm_s
     cores = max(steady / targets.load, by_delivery, by_storm)
     processes = max(by_descriptors, math.ceil(cores), prices.least_machines)
-    gib = (streams * (costs.stream_kib + costs.kernel_kib) + processes * costs.process_mib * 1024) / 2**20
+    gib = (streams * stream_kib + processes * costs.process_mib * 1024) / 2**20
     by_memory = math.ceil(gib / (prices.machine_gib * targets.load))
     return Sizing(
         streams=round(streams),

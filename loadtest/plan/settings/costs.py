@@ -21,7 +21,9 @@ class Costs(Table):
     delivery_us: Positive = 5.36
     """CPU of the stream server for an event to one stream."""
     open_us: Positive = 68.0
-    """CPU of the stream server for a stream that is opened."""
+    """CPU of the stream server for a stream that is opened while others wait to be."""
+    open_alone_us: Positive = 190.0
+    """The same while no others do: each of its steps wakes the process. It decides the steady state, not storms."""
     document_us: Positive = 50.0
     """CPU of the stream server for a document from memory."""
     stream_kib: Positive = 0.83
@@ -32,6 +34,12 @@ class Costs(Table):
     """Memory of a process without streams."""
     streams_per_process: Annotated[int, Field(ge=1, le=10_000_000)] = 19_000
     """Under the limit of open files of a process, less what it needs itself."""
+    tls_open_us: Amount = 440.0
+    """What TLS adds to a stream on a new connection: a full handshake (TLS 1.3, a P-256 certificate)."""
+    tls_delivery_us: Amount = 5.0
+    """What it adds to an event to one stream."""
+    tls_kib: Amount = 27.0
+    """What it adds to the memory of the process for a stream."""
     edge_delivery_us: Positive = 23.2
     """CPU of a Varnish for an event to one client."""
     edge_client_kib: Positive = 47.4

@@ -55,7 +55,11 @@ class Origin(Table):
 
     processes: Annotated[int, Field(ge=0, le=100_000)] = 0
     cores: Amount = 0.0
-    """Cores of all machines together, or what others leave of them; 0: one for each process."""
+    """Cores of all machines together; 0: one for each process."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a core that a process gets when it wants all of it, where other programs want the same cores."""
+    tls: bool = False
+    """Whether the stream servers end TLS themselves."""
     backlog: Annotated[int, Field(ge=1, le=65_535)] = 4096
     """Connections that wait for one process before the kernel drops more; they try again after 1, 2, 4 … s."""
     restart: Seconds = 0.66

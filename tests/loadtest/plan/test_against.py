@@ -10,8 +10,9 @@ from msgspec import structs
 from typer.testing import CliRunner
 
 from flagstream.cli import app
-from loadtest.plan.against import UnlikeError, compared, cores_had, plan_of
-from loadtest.results import Fault, Readmission, Results, Series, Streams, written
+from loadtest.plan.against import compared
+from loadtest.plan.likeness import UnlikeError, plan_of, share_had
+from loadtest.results import Fault, Generator, Readmission, Results, Series, Streams, written
 
 SCENARIO: dict[str, Any] = {
     "title": "Storm",
@@ -73,10 +74,22 @@ def test_a_run_that_no_plan_can_be_is_refused(changed: dict[str, Any], says: str
         plan_of(results(**changed))
 
 
-def test_the_cores_are_those_that_the_server_got_while_it_had_a_queue() -> None:
+def test_a_workers_share_is_what_each_got_from_its_start_until_it_opened_streams() -> None:
+    busy = Series(
+        at_s=[11.0, 12.0, 12.5, 13.0, 13.5, 14.0],
+        opens_per_s=[3.0, 3.0, 0.0, 0.0, 0.0, 200.0],
+        connecting=[0, 0, 100, 300, 400, 0],
+        cpu={"stream_server": [0.01, 0.01, 0.9, 0.4, 0.6, 1.9]},
+    )
+    # The first point after the kill has what came before it, too.
+    assert share_had(structs.replace(results(), series=busy)) == pytest.approx(0.25)
+    assert share_had(results()) == 1.0
+
+
+def test_where_one_worker_is_killed_its_share_is_at_most_what_all_used() -> None:
     busy = Series(at_s=[1.0, 2.0, 3.0], connecting=[0, 300, 400], cpu={"stream_server": [0.01, 0.4, 0.6]})
-    assert cores_had(structs.replace(results(), series=busy)) == pytest.approx(0.5)
-    assert cores_had(results()) == 1.0
+    one = structs.replace(results(), series=busy, faults=[Fault(number=1, at_s=1.5, what="kill worker")])
+    assert share_had(one) == pytest.approx(0.5)
 
 
 def test_predicted_and_measured_lie_side_by_side() -> None:
@@ -91,6 +104,35 @@ def test_predicted_and_measured_lie_side_by_side() -> None:
     assert comparison.at_s == [1.0, 2.0]
     for curve in comparison.curves:
         assert len(curve.predicted) == len(curve.measured) == 2
+
+
+def test_what_is_opened_is_compared_within_the_run_and_in_its_busiest_whole_second() -> None:
+    # 20 a second on average, in portions; what is opened while clients become quiet after the run is not of it.
+    at = [number / 4 for number in range(1, 200)]
+    opens = [80.0 if number % 4 == 0 else 0.0 for number in range(1, 200)]
+    run = structs.replace(results(), series=Series(at_s=at, opens_per_s=opens, open=[1] * 199))
+    figures = {figure.name: figure.measured for figure in compared(run).figures}
+    assert figures["Streams opened in 40.0 s"] == 800
+    assert figures["kill workers, at 12.0 s: opens in the busiest second"] == 20
+
+
+def test_what_the_machine_spoilt_is_said_beside_the_figures(tmp_path: Path) -> None:
+    spoilt = structs.replace(
+        results(),
+        warnings=["the generator was the limit: a timer of it was 1777 ms late"],
+        generator=Generator(was_the_limit=True),
+        series=Series(
+            at_s=[11.0, 12.0, 13.0, 14.0], opens_per_s=[0.0] * 4, cpu={"stream_server": [0.1, 0.1, 0.4, 0.4]}
+        ),
+    )
+    file, page = tmp_path / "results.json", tmp_path / "page.html"
+    file.write_bytes(written(spoilt))
+    ran = CliRunner().invoke(app, ["plan", "--against", str(file), "--html", str(page)])
+    for shown in (" ".join(ran.output.split()), " ".join(page.read_text().split())):
+        assert "a timer of it was 1777 ms late" in shown
+        assert "a machine that was full" in shown
+        assert "20 % of a core" in shown
+    assert compared(results()).notes == []
 
 
 def test_the_command_compares_and_writes_a_page(tmp_path: Path) -> None:

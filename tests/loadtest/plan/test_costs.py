@@ -15,7 +15,8 @@ from loadtest.plan.costs import (
     cheaper_from_lifetime,
     even_price,
 )
-from loadtest.plan.demand import events_per_s, formula_rates, occupied, rates, shares_of_models
+from loadtest.plan.demand import Rates, events_per_s, formula_rates, occupied, rates, shares_of_models
+from loadtest.plan.outcome import Sizing
 from loadtest.plan.settings import Plan, Tier
 from loadtest.plan.sizing import sizing
 
@@ -175,3 +176,25 @@ def test_machines_follow_from_what_asks_for_most() -> None:
         streams=1e6, storm=0, largest=0, rates=none, documents=0,
     )  # fmt: skip
     assert by_memory.machines == by_memory.machines_by_memory == 100
+
+
+def test_streams_opened_one_by_one_cost_more_than_a_queue_of_them() -> None:
+    plan = Plan.model_validate({"changes": {"fetch": False}})
+    rates_ = Rates(opens=0.1, events=0, heartbeats=0, documents=0)
+    sized = sizing(plan, streams=1e4, storm=1e4, largest=0, rates=rates_, documents=0)
+    assert sized.cores_steady == pytest.approx(1e4 * 0.1 * 190e-6)
+    assert sized.cores_by_storm == pytest.approx(1e4 * 68e-6 / plan.targets.storm_s)
+
+
+def test_tls_adds_handshakes_for_new_connections_alone_and_memory_for_each_stream() -> None:
+    rates_ = Rates(opens=0.1, events=0.1, heartbeats=0, documents=0)
+
+    def sized(**given: Any) -> Sizing:
+        return sizing(Plan.model_validate(given), streams=1e6, storm=1e6, largest=1e6, rates=rates_, documents=0)
+
+    mix = {"mix": [{"model": "flagsmith-js", "share": 3}, {"model": "flagstream", "share": 1}]}
+    plain, tls = sized(clients=mix), sized(clients=mix, origin={"tls": True})
+    assert tls.cores_steady - plain.cores_steady == pytest.approx(1e6 * (0.1 * 440e-6 / 4 + 0.1 * 5e-6))
+    assert tls.cores_by_storm / plain.cores_by_storm == pytest.approx(508 / 68)
+    assert tls.cores_by_delivery / plain.cores_by_delivery == pytest.approx(10.36 / 5.36)
+    assert (tls.gib - plain.gib) * 2**20 == pytest.approx(1e6 * 27 + (tls.processes - plain.processes) * 69 * 1024)
