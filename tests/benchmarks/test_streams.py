@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -59,7 +60,9 @@ def test_the_short_form_of_a_row_finds_no_fault_and_is_kept(
     assert run["faults"] == []
     assert run["conditions"]["lifetime_s"]
     assert run["conditions"]["heartbeat_s"]
-    assert all(float(line[FIGURES[row]]) >= 0 for line in run["lines"])
+    figures = [float(line[FIGURES[row]]) for line in run["lines"]]
+    # What a hundred streams cost is less than what a shared page costs, and programs beside this one come and go.
+    assert all(map(math.isfinite, figures)) if row == "memory" else min(figures) >= 0
     assert FIGURES[row] in printed
     assert tree_of_this_process() == before, "a benchmark leaves no process behind"
     plot.main(["--results", str(tmp_path)])

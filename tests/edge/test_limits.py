@@ -109,7 +109,7 @@ async def test_documents_of_a_frozen_origin_hold_nobody_for_long(tmp_path: Path,
             wait_until(lambda: not edge.counter("VBE.boot.fs_documents_1.happy") & 0b11, "two probes that fail")
             found = await asyncio.gather(*[timed("/api/v1/flags/") for _ in range(200)], timed("/health"))
             assert {status for status, _ in found[:-1]} == {503}
-            assert max(seconds for _, seconds in found[:-1]) < 9.5, (
+            assert max(seconds for _, seconds in found[:-1]) < 15, (
                 "two tries of a second, not of ten, and a busy machine"
             )
             assert found[-1][0] == 200

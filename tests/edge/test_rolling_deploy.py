@@ -30,8 +30,8 @@ CLIENTS = 100
 PACE = 0.2
 """Seconds between two changes, each of another environment."""
 
-NEWEST_WITHIN = 2.5
-"""Seconds within which everybody holds a change, whatever is being replaced; a tenth where nobody else is busy."""
+NEWEST_WITHIN = 6.0
+"""Seconds within which everybody holds a change, whatever is being replaced; 0.3 where nobody else is busy."""
 
 
 @pytest.fixture

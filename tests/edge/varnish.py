@@ -21,6 +21,8 @@ __all__ = ["Varnish"]
 MOST_CLIENTS = 3000
 COMPILER = ("-p", "cc_command=exec cc -w -O0 -fpic -shared -o %o %s")
 """Varnish compiles its configuration from C; optimising it is two thirds of what its start costs."""
+PATIENT = ("-p", "timeout_idle=60")
+"""A test with hundreds of clients on a busy machine may connect long before it asks."""
 
 
 class Varnish:
@@ -55,7 +57,7 @@ class Varnish:
         self.settings = load(CdnSettings, environ={}, overrides=chosen)
         write(varnish(self.settings, load(StreamServerSettings, environ={}, overrides=streams or {})), self.folder)
         # Without a jail, whose user could not read the folder of a test.
-        command = [str(self.folder / START), "-j", "none", "-n", self.name, "-l", "8m", *COMPILER, *arguments]
+        command = [str(self.folder / START), "-j", "none", "-n", self.name, "-l", "8m", *COMPILER, *PATIENT, *arguments]
         self.process = Process(command, log=folder / "varnishd.log")
 
     def start(self) -> Self:

@@ -100,7 +100,7 @@ async def test_what_fastly_refuses_is_told_by_the_setting_that_is_wrong(token: s
     stand_in = FastlyStandIn()
     async with serving(stand_in.app()) as port, purging(fastly(port, token, service), patience=0.3) as purges:
         assert not await purges.purge(NAME)
-        assert purges.fault == reason
+        await until(lambda: purges.fault == reason, reason)  # a busy machine may not have had the answer in time
         assert TOKEN not in purges.name + purges.fault
 
 
@@ -225,7 +225,8 @@ async def test_a_varnish_that_refuses_the_publisher_says_so() -> None:
     stand_in.statuses = [403] * 100
     async with serving(stand_in.app()) as port, purging(varnish(port), patience=0.3) as purges:
         assert not await purges.purge(NAME)
-        assert purges.fault == "it answers 403, it does not let this address purge"
+        refused = "it answers 403, it does not let this address purge"
+        await until(lambda: purges.fault == refused, refused)
         assert purges.name == f"varnish 127.0.0.1:{port}"
 
 
@@ -296,4 +297,4 @@ async def test_a_varnish_that_closes_connections_is_purged_of_everything(answers
 async def test_what_is_no_varnish_is_found_out(answer: bytes, reason: str) -> None:
     async with raw_varnish(1 if answer else 0, answer, []) as port, purging(varnish(port), patience=0.3) as purges:
         assert not await purges.purge(NAME)
-        assert purges.fault == reason
+        await until(lambda: purges.fault == reason, reason)  # a busy machine may not have had the answer in time
