@@ -13,7 +13,7 @@ Each starts what it needs on free ports, prints a table, adds the run to ``bench
 have. The published JavaScript client and Chromium are what ``scripts/servers`` installs; an older Python SDK needs
 ``python3 -m venv .venv/flagsmith-python-4 && .venv/flagsmith-python-4/bin/pip install 'flagsmith==4.*'``, the Go SDK
 needs Go 1.22 and ``go -C benchmarks/faulty/programs/flagsmith_go build -o $PWD/.venv/flagsmith-go``. A client that is
-not installed is left out, and said to be.
+not installed is left out, and what it needs is said.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.command import Row, parser_of, run_row
-from benchmarks.faulty.contenders import CONTENDERS
 from benchmarks.results import RESULTS
 from benchmarks.rows.client_crowd import crowd
 from benchmarks.rows.client_ends import ends
@@ -75,7 +74,7 @@ def _add_options(row: argparse.ArgumentParser, run: Row) -> None:
         if isinstance(default, bool):
             row.add_argument(option, action="store_true", help=text)
         elif isinstance(default, tuple):
-            row.add_argument(option, nargs="+", default=default, choices=list(CONTENDERS), metavar="CLIENT", help=text)
+            row.add_argument(option, nargs="+", default=default, choices=default, metavar="CLIENT", help=text)
         else:
             row.add_argument(option, type=type(default), default=default, help=f"{text} ({default})")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks.faulty.wire import FEATURE, KEY, SERVER_KEY
 
-__all__ = ["CONTENDERS", "OURS", "ROOT", "TURNS", "Contender"]
+__all__ = ["CONTENDERS", "OKHTTP", "OURS", "ROOT", "TURNS", "Contender"]
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PROGRAMS: Final = Path(__file__).parent / "programs"
@@ -19,6 +19,7 @@ OLD_PYTHON: Final = ROOT / ".venv" / "flagsmith-python-4"
 NODE_MODULES: Final = ROOT / ".venv" / "flagsmith-js" / "node_modules"
 OUR_JS: Final = ROOT / "sdk_client" / "js"
 GO: Final = ROOT / ".venv" / "flagsmith-go"
+JAVA_CLASSES: Final = ROOT / ".venv" / "okhttp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,19 @@ CONTENDERS: Final = {
         _page("EventSource", "event_source.html", PROGRAMS, ""),
     )
 }
+
+_MAVEN: Final = (
+    "a JDK, Maven and what they make: "
+    f"cd {PROGRAMS / 'okhttp'} && mvn dependency:copy-dependencies -DoutputDirectory={JAVA_CLASSES} && "
+    f"javac -cp '{JAVA_CLASSES}/*' -d {JAVA_CLASSES} App.java"
+)
+
+OKHTTP: Final = Contender(
+    "OkHttp 5.5",
+    lambda base: ["java", "-cp", f"{JAVA_CLASSES}:{JAVA_CLASSES}/*", "App", base, KEY],
+    lambda: None if (JAVA_CLASSES / "App.class").exists() and shutil.which("java") else _MAVEN,
+)
+"""What Flagsmith's Android SDK rests on, and no client: it hears the stream, and has no flags."""
 
 OURS: Final = ("FlagClient", "SyncFlagClient", "our JS")
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.faulty import wire
 from benchmarks.faulty.conducting import App
-from benchmarks.faulty.contenders import CONTENDERS, TURNS, Contender
+from benchmarks.faulty.contenders import CONTENDERS, OKHTTP, TURNS, Contender
 from benchmarks.faulty.peers import Peer
 from benchmarks.faulty.verdict import busiest
 from benchmarks.faulty.world import World
@@ -29,6 +29,8 @@ LIFE: Final = 0.6
 SPREAD: Final = 0.09
 """Seconds by which a stream lives longer than the one before, seven times over: ends fall anywhere in a second."""
 KEPT_POINTS: Final = 100
+
+STREAMING: Final = {**CONTENDERS, OKHTTP.name: OKHTTP}
 
 Way = Callable[[World, Peer], Awaitable[None]]
 
@@ -142,12 +144,12 @@ def _said(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
 
 
-def ends(*, only: Sequence[str] = tuple(CONTENDERS), seconds: float = 20.0) -> Table:
+def ends(*, only: Sequence[str] = tuple(STREAMING), seconds: float = 20.0) -> Table:
     """End every stream of a client in one way for some seconds and time its next requests; then in the next way."""
-    lacking = {name: need for name in only if (need := CONTENDERS[name].needs()) is not None}
+    lacking = {name: need for name in only if (need := STREAMING[name].needs()) is not None}
     for name, need in lacking.items():
         print(f"left out: {name}, which needs {need}")
-    turns = [[name for name in turn if name in only and name not in lacking] for turn in TURNS]
+    turns = [[name for name in turn if name in only and name not in lacking] for turn in (*TURNS, (OKHTTP.name,))]
     if not any(turns):
         raise NotInstalledError("none of the clients is installed")
     seen: dict[tuple[str, str], Returns] = {}
@@ -170,7 +172,7 @@ def ends(*, only: Sequence[str] = tuple(CONTENDERS), seconds: float = 20.0) -> T
 
 
 async def _turn(names: Sequence[str], way: Way, seconds: float, folder: Path) -> list[Returns]:
-    return await asyncio.gather(*(watched(CONTENDERS[name], way, seconds, folder / f"{name}.log") for name in names))
+    return await asyncio.gather(*(watched(STREAMING[name], way, seconds, folder / f"{name}.log") for name in names))
 
 
 def _line(client: str, way: str, returns: Returns) -> Mapping[str, object]:
