@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -74,10 +75,12 @@ async def test_pace_is_kept_from_the_first_to_the_last() -> None:
 
 
 async def test_nothing_is_accepted_at_the_ceiling_until_a_descriptor_is_free() -> None:
-    spare = os.dup(0)
-    os.close(spare)
     clients = 20
-    ceiling = spare + 1 + clients + 5  # the listener, the clients, five accepted
+    gc.collect()  # what other tests left to the collector would become free meanwhile
+    free = [os.dup(0) for _ in range(1 + clients + 5)]  # the listener, the clients, five accepted
+    ceiling = max(free) + 1
+    for descriptor in free:
+        os.close(descriptor)
     async with accepting(clients=clients, ceiling=ceiling) as taken:
         await until(lambda: len(taken.connections) >= 5, "what there is room for")
         await asyncio.sleep(0.2)
