@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ __all__ = ["Servers"]
 
 LOOK_EVERY: Final = 0.25
 ASK_EVERY: Final = 1.0
+EDGE: Final = "edge"
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Servers:
     async def ask(self) -> None:
         """Hear what the servers say."""
         figures = await self._stack.figures()
-        for name, value in (("origin", figures.origin_requests), ("edge", figures.edge_requests)):
+        for name, value in _requests(figures).items():
             if value is not None:
                 self._last[name] = value
         self._streams = figures.origin_streams
@@ -97,18 +99,21 @@ class Servers:
             origin_streams=self._streams,
         )
 
-    def requests(self, sent: int) -> results.Requests:
-        """Return the requests for streams on each side; `sent` is what clients asked."""
+    def requests(self, sent: int, groups: Sequence[results.GroupResults] = ()) -> results.Requests:
+        """Return the requests for streams on each side; `sent` is what clients asked, and `groups` which way."""
+        to_edge = sum(group.streams.requests for group in groups if group.via == EDGE)
         return results.Requests(
             sent=sent,
-            origin=self._since("origin", self._first.origin_requests),
-            edge=self._since("edge", self._first.edge_requests),
+            sent_to_edge=to_edge if any(group.via == EDGE for group in groups) else None,
+            origin=self._since("origin"),
+            edge=self._since("edge"),
+            edge_sent_on=self._since("edge_sent_on"),
             origin_streams_peak=self._streams_peak,
             edge_clients_peak=self._clients_peak,
         )
 
-    def _since(self, name: str, first: int | None) -> int | None:
-        last = self._last.get(name)
+    def _since(self, name: str) -> int | None:
+        first, last = _requests(self._first)[name], self._last.get(name)
         return None if first is None or last is None else last - first
 
     def processes(self) -> list[results.Process]:
@@ -123,6 +128,14 @@ class Servers:
             )
             for name, program in self._programs.items()
         ]
+
+
+def _requests(figures: Figures) -> dict[str, int | None]:
+    return {
+        "origin": figures.origin_requests,
+        "edge": figures.edge_requests,
+        "edge_sent_on": figures.edge_sent_on,
+    }
 
 
 def _more(peak: int | None, now: int | None) -> int | None:

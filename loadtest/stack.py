@@ -20,11 +20,13 @@ class Figures:
     """What the servers themselves say, as counted since they started; None where nobody can tell.
 
     Requests are for streams (at an edge it cannot always be told, and fetches of a version may be among them);
-    `origin_streams` are open now at the stream server, `edge_clients` at the edge.
+    `edge_sent_on` are those for streams that the edge made of them, all to the origin, `origin_streams` are open now at
+    the stream server, `edge_clients` at the edge.
     """
 
     origin_requests: int | None = None
     edge_requests: int | None = None
+    edge_sent_on: int | None = None
     origin_streams: int | None = None
     edge_clients: int | None = None
 
@@ -50,6 +52,9 @@ class Stack(Protocol):
 
     def pids(self) -> Mapping[str, Sequence[int]]:
         """Return the processes of each program, as they are now."""
+
+    def troubles(self) -> Sequence[str]:
+        """Return what went wrong with its parts by itself so far, each in a sentence."""
 
     async def figures(self) -> Figures:
         """Return what the servers say; what does not answer within a second is None."""

@@ -39,6 +39,7 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "duplicates": ("Duplicates", "less", figures.count),
     "out_of_order": ("Out of order", "less", figures.count),
     "requests.edge": ("Requests at the edge, of any kind", "neither", figures.count),
+    "requests.edge_sent_on": ("Requests for streams that the edge sent on", "less", figures.count),
     "requests.origin": ("Requests at the origin", "less", figures.count),
     "requests.origin_streams_peak": ("Streams at the origin, most", "less", figures.count),
     "fetches.count": ("Flags fetched", "neither", figures.count),

@@ -79,13 +79,21 @@ def _versions(results: Results) -> Iterator[str]:
 
 def _edge(results: Results) -> Iterator[str]:
     requests = results.requests
+    if requests.sent_to_edge and requests.edge_sent_on is not None:
+        sent, sent_on = _many(requests.sent_to_edge, "request"), figures.count(requests.edge_sent_on)
+        yield f"Of {sent} for streams to the edge it made {sent_on} to the origin{_held(results)}."
+        return
     if requests.edge is None or requests.origin is None or not requests.sent:
         return
-    held = ""
-    if requests.origin_streams_peak is not None:
-        most = _many(requests.origin_streams_peak, "stream")
-        held = f", which held at most {most} for {figures.count(results.streams.peak)}"
-    yield f"Of {_many(requests.sent, 'request')} for streams {figures.count(requests.origin)} came to the origin{held}."
+    sent, came = _many(requests.sent, "request"), figures.count(requests.origin)
+    yield f"Of {sent} for streams {came} came to the origin{_held(results)}."
+
+
+def _held(results: Results) -> str:
+    if results.requests.origin_streams_peak is None:
+        return ""
+    most = _many(results.requests.origin_streams_peak, "stream")
+    return f", which held at most {most} for {figures.count(results.streams.peak)}"
 
 
 def _many(number: int, noun: str) -> str:

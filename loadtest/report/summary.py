@@ -95,7 +95,10 @@ def _figures(results: Results) -> Table:
         f"{figures.count(results.out_of_order)} out of order",
     )
     requests = results.requests
-    if requests.edge is not None:
+    if requests.sent_to_edge and requests.edge_sent_on is not None:
+        through = f"{figures.count(requests.edge_sent_on)} for {figures.count(requests.sent_to_edge)}"
+        rows.add_row("edge", f"{through} requests for streams were sent on to the origin")
+    elif requests.edge is not None:
         through = f"{figures.count(requests.origin)} of {figures.count(requests.sent)}"
         rows.add_row("edge", f"{through} requests for streams came to the origin")
     outer = Table.grid()

@@ -19,7 +19,12 @@ class Requests(msgspec.Struct, frozen=True, kw_only=True):
     """Requests for streams: what clients sent, and what of it came through to each side; null where nobody can tell."""
 
     sent: int = 0
+    sent_to_edge: int | None = None
+    """Of these, the ones to the edge, as clients counted them: exact."""
     edge: int | None = None
+    """As the edge's own counters have it: they lag a little, and fetches of a version are among them."""
+    edge_sent_on: int | None = None
+    """What the edge asked of the origin, for streams alone: exact."""
     origin: int | None = None
     origin_streams_peak: int | None = None
     edge_clients_peak: int | None = None

@@ -147,6 +147,8 @@ async def test_streams_are_counted_on_both_sides_and_a_change_reaches_them(stack
     assert figures.origin_streams == 3
     assert figures.edge_clients == 3
     assert figures.edge_requests == before.edge_requests + 3
+    assert before.edge_sent_on is not None
+    assert figures.edge_sent_on == before.edge_sent_on + 1, "three clients of one environment"
     for _, writer in streams:
         writer.close()
     await stack.kill("stream_server", 0)

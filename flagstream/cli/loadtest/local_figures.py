@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import httpx
 
-from cdn.report.counters import DOCUMENTS
+from cdn.report.counters import DOCUMENTS, WAITING_ROOM
 from cdn.report.varnishstat import AwayError, counters
 from flagstream.cli.stack import Stack
 from loadtest.stack import Figures
@@ -19,6 +19,9 @@ __all__ = ["LocalFigures", "Total"]
 
 WITHIN: Final = 1.0
 """Seconds that a server has to say its figures."""
+
+NOT_STREAMS: Final = (DOCUMENTS, WAITING_ROOM)
+"""Backends of which the edge asks no stream of the origin."""
 
 _REQUESTS = re.compile(rb"^flagstream_streams_(?:opened|refused)_total(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 _OPEN = re.compile(rb"^flagstream_streams_open (\S+)$", re.MULTILINE)
@@ -47,13 +50,15 @@ class LocalFigures:
     A request counts at the origin when its stream has begun, or was refused with a short one; what the last quarter of
     a second before a kill counted is not told. Varnish does not tell requests for streams from others, so they are
     those under way and those that have ended, less those that it passed on uncached: 2,978 and 2,998 where 3,000
-    requests had come while clients fetched. Fetches of a version of flags, which Varnish may keep, are among them.
+    requests had come while clients fetched. Fetches of a version of flags, which Varnish may keep, are among them. What
+    it asked of the origin for streams it does tell: they have backends of their own.
     """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._origin = Total()
         self._edge = Total()
+        self._sent_on = Total()
 
     async def __aenter__(self) -> Self:
         """Make the client that asks."""
@@ -69,9 +74,15 @@ class LocalFigures:
 
     async def read(self) -> Figures:
         """Return them as they are now; None for what does not answer within a second."""
-        (requests, streams), (edge_requests, clients) = await asyncio.gather(self._of_origin(), self._of_edge())
+        (requests, streams), (edge_requests, sent_on, clients) = await asyncio.gather(
+            self._of_origin(), self._of_edge()
+        )
         return Figures(
-            origin_requests=requests, edge_requests=edge_requests, origin_streams=streams, edge_clients=clients
+            origin_requests=requests,
+            edge_requests=edge_requests,
+            edge_sent_on=sent_on,
+            origin_streams=streams,
+            edge_clients=clients,
         )
 
     async def _of_origin(self) -> tuple[int | None, int | None]:
@@ -87,20 +98,21 @@ class LocalFigures:
         total = self._origin.add(sum(int(float(value)) for value in _REQUESTS.findall(text)), tuple(supervisor))
         return total, sum(int(float(value)) for value in _OPEN.findall(text))
 
-    async def _of_edge(self) -> tuple[int | None, int | None]:
+    async def _of_edge(self) -> tuple[int | None, int | None, int | None]:
         edge = self._stack.edge
         if edge is None:
-            return None, None
+            return None, None, None
         life = tuple(edge.varnish.pids)
         try:
             async with asyncio.timeout(WITHIN):
                 found = await counters(edge.name)
         except (AwayError, TimeoutError):
-            return None, None
+            return None, None, None
         if life != tuple(edge.varnish.pids):
-            return None, None
+            return None, None, None
         passed = sum(each.connections for name, each in found.backends.items() if name.startswith(DOCUMENTS))
         under_way = max(0, found.clients - passed)
         # One that waited for another's answer is counted again when it goes on.
         ended = found.main.get("client_req", 0) - found.main.get("busy_sleep", 0) - found.main.get("s_pass", 0)
-        return self._edge.add(ended + under_way, life), under_way
+        sent_on = sum(each.requests for name, each in found.backends.items() if not name.startswith(NOT_STREAMS))
+        return self._edge.add(ended + under_way, life), self._sent_on.add(sent_on, life), under_way
