@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from sdk_client.reconnect import LIVED
 from sdk_client.stream import AGE_TICK, MARGIN, WORTH_REPLACING
 
-__all__ = ["replace_after", "replacing_window"]
+__all__ = ["WORTH_REPLACING", "replace_after", "replacing_window", "window_of"]
+
+
+def window_of(
+    left: Any, joined: Any, *, least: Callable[[Any, Any], Any] = min, most: Callable[[Any, Any], Any] = max
+) -> tuple[Any, Any]:
+    """Return the seconds after the head between which the next stream is opened, of streams worth replacing.
+
+    Of one stream in numbers, or of many in arrays, with `least` and `most` of two arrays (numpy's minimum and maximum).
+    """
+    latest = left - AGE_TICK - least(MARGIN, left / 10)
+    return most(LIVED, least(joined + AGE_TICK, latest)), latest
 
 
 def replacing_window(left: float, joined: float) -> tuple[float, float] | None:
@@ -18,8 +31,7 @@ def replacing_window(left: float, joined: float) -> tuple[float, float] | None:
     """
     if left < WORTH_REPLACING:
         return None
-    latest = left - AGE_TICK - min(MARGIN, left / 10)
-    return max(LIVED, min(joined + AGE_TICK, latest)), latest
+    return window_of(left, joined)
 
 
 def replace_after(left: float, joined: float, chance: Random) -> float | None:

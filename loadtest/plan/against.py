@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from loadtest.plan.likeness import plan_of, share_had
 from loadtest.plan.outcome import Outcome
 from loadtest.plan.planning import played
-from loadtest.plan.words import Rows
+from loadtest.plan.rows import Rows
+from loadtest.plan.sampled import busiest, counted, padded, sampled
 from loadtest.report.figures import change, count, plain, rate, s
 from loadtest.report.plots import Unit
 from loadtest.results import Results
 
 __all__ = ["Comparison", "Curve", "compared"]
 
-SECOND: Final = 1.0
-SOME: Final = 1e-6
 SCARCE: Final = 0.5
 """Share of a core below which a worker's times are mostly those of its neighbours."""
 
@@ -84,8 +82,8 @@ def compared(results: Results) -> Comparison:
         Figure(
             f"Streams opened in {s(plan.run.seconds)}",
             "count",
-            _counted(predicted.at_s, predicted.opens_per_s, plan.run.seconds),
-            _counted(measured.at_s, measured.opens_per_s, plan.run.seconds),
+            counted(predicted.at_s, predicted.opens_per_s, plan.run.seconds),
+            counted(measured.at_s, measured.opens_per_s, plan.run.seconds),
         ),
         Figure("Gave up", "count", predicted.gave_up[-1], results.streams.gave_up),
     ]
@@ -108,8 +106,8 @@ def compared(results: Results) -> Comparison:
             Figure(
                 f"{name}: opens in the busiest second",
                 "per_s",
-                _busiest(predicted.at_s, predicted.opens_per_s, fault.at_s, _next(results, fault.at_s)),
-                _busiest(measured.at_s, measured.opens_per_s, fault.at_s, _next(results, fault.at_s)),
+                busiest(predicted.at_s, predicted.opens_per_s, fault.at_s, _next(results, fault.at_s)),
+                busiest(measured.at_s, measured.opens_per_s, fault.at_s, _next(results, fault.at_s)),
             ),
         ]
     at = [moment for moment in measured.at_s if moment <= predicted.at_s[-1]]
@@ -117,8 +115,8 @@ def compared(results: Results) -> Comparison:
         "origin",
         "Streams at the origin",
         "count",
-        _sampled(predicted.origin_streams, predicted.at_s, at),
-        _first(measured.origin_streams, at),
+        sampled(predicted.origin_streams, predicted.at_s, at),
+        padded(measured.origin_streams, at),
     )
     return Comparison(
         outcome=outcome,
@@ -126,14 +124,14 @@ def compared(results: Results) -> Comparison:
         at_s=at,
         curves=[
             Curve(
-                "open", "Streams open", "count", _sampled(predicted.open, predicted.at_s, at), _first(measured.open, at)
+                "open", "Streams open", "count", sampled(predicted.open, predicted.at_s, at), padded(measured.open, at)
             ),
             Curve(
                 "opens",
                 "Opened a second",
                 "per_s",
-                _sampled(predicted.opens_per_s, predicted.at_s, at),
-                _first(measured.opens_per_s, at),
+                sampled(predicted.opens_per_s, predicted.at_s, at),
+                padded(measured.opens_per_s, at),
             ),
             *([origin] if plan.edge.on else []),  # else it is that of the clients once more
         ],
@@ -165,39 +163,5 @@ def notes(results: Results, share: float) -> list[str]:
     return said
 
 
-def _counted(at_s: list[float], rates: list[float], until: float) -> int:
-    """Return how often something happened until then: a run goes on a while, for its clients to become quiet."""
-    lasted = [at - before for before, at in pairwise([0.0, *at_s])]
-    return round(sum(rate * width for at, rate, width in zip(at_s, rates, lasted, strict=False) if at <= until + SOME))
-
-
 def _next(results: Results, at: float) -> float:
     return min([fault.at_s for fault in results.faults if fault.at_s > at], default=float("inf"))
-
-
-def _busiest(at_s: list[float], rates: list[float], begin: float, end: float) -> float | None:
-    """Return the mean rate of the busiest whole second between two moments, or of a point that is longer."""
-    found = [(at, rate) for at, rate in zip(at_s, rates, strict=False) if begin < at <= end]
-    if not found:
-        return None
-    width = at_s[1] - at_s[0] if len(at_s) > 1 else SECOND
-    points = max(1, round(SECOND / width))
-    values = [rate for _, rate in found]
-    # Less than a second there may be between two faults.
-    return max(sum(values[place : place + points]) / points for place in range(max(1, len(values) - points + 1)))
-
-
-def _sampled(values: list[int] | list[float], at_s: list[float], moments: list[float]) -> list[float | None]:
-    """Return the values at the moments that come last before each of `moments`."""
-    found: list[float | None] = []
-    place = 0
-    for moment in moments:
-        while place + 1 < len(at_s) and at_s[place + 1] <= moment:
-            place += 1
-        found.append(values[place])
-    return found
-
-
-def _first(values: list[int] | list[float] | list[int | None], moments: list[float]) -> list[float | None]:
-    padded: list[float | None] = [*values[: len(moments)]]
-    return padded + [None] * (len(moments) - len(padded))

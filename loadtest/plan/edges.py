@@ -6,8 +6,6 @@ way on connections that are open already.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,20 +15,12 @@ from loadtest.plan.nodes import Log, Nodes
 from loadtest.plan.origin import Origin
 from loadtest.plan.series import Level, Rate
 from loadtest.plan.settings import Plan
+from loadtest.plan.waiting_room import NO_STREAM, WaitingRoom
 
 __all__ = ["NO_STREAM", "Edges"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
-
-NO_STREAM: Final = -1
-WAITING_ROOM: Final = (5.0, 10.0)
-"""Seconds between which a waiting room's streams live (stream_server.settings.LONGEST_WAIT)."""
-SEEN_AFTER: Final = 0.15
-"""Seconds from an origin's return until a waiting room lets go: it looks ten times a second, cohorts of a tenth."""
-ERRORS_SHARED: Final = 1.0
-"""Seconds for which an edge gives the same error to everybody."""
-AGE_TICK: Final = 1.0
 
 
 class Edges:
@@ -48,13 +38,13 @@ class Edges:
         self._shield = plan.edge.shield if plan.edge.on else "none"
         shields = {"none": 0, "one": 1, "region": len(plan.regions)}[self._shield]
         self._shields = Nodes(shields * self._environments)
-        self._failed: Floats = np.full(max(len(self._pops.stream), len(self._shields.stream)), -np.inf)
         self.log = Log()
         self.origin = Origin(plan, processes, chance)
+        nodes = max(len(self._pops.stream), len(self._shields.stream))
+        self._room = WaitingRoom(plan, self.origin, self.log, nodes, chance)
         self._queues = (
             Doors(pops, 1 / plan.edge.opens_per_s, 1_000_000) if plan.edge.opens_per_s and plan.edge.on else None
         )
-        self._waiting_since_ever = False
         width = plan.run.bin
         self.origin_requests = Rate(plan.run.seconds, width)
         self.origin_opens = Rate(plan.run.seconds, width)
@@ -81,7 +71,7 @@ class Edges:
 
     def waits(self, stream: Ints) -> NDArray[np.bool_]:
         """Tell which streams, as clients have them, come from a waiting room."""
-        if not self._waiting_since_ever:
+        if not self._room.was_used:
             return np.zeros(len(stream), dtype=bool)
         waiting: NDArray[np.bool_] = (stream >= 0) & self.log.waiting[np.maximum(stream, 0)]
         return waiting
@@ -164,7 +154,8 @@ class Edges:
         order = np.argsort(at + leg, kind="stable")
         arrival = (at + leg)[order]
         if arrival[0] < self.origin.back:
-            return self._without_origin(nodes, node, at, place)
+            self.origin_requests.add(at[self._room.asks_origin(node, at)])
+            return self._room.open(nodes, node, at, place)
         self.origin_requests.add(arrival)
         process = np.empty(len(node), dtype=np.int32)
         process[order] = self.origin.by_spares(arrival)
@@ -184,28 +175,3 @@ class Edges:
         )
         nodes.take(node, stream, ready, ready + self._plan.streams.join_window)
         return stream, ready
-
-    def _without_origin(self, nodes: Nodes, node: Ints, at: Floats, place: Ints) -> tuple[Ints, Floats]:
-        asked = at >= self._failed[node]
-        self._failed[node[asked]] = at[asked] + ERRORS_SHARED
-        self.origin_requests.add(at[asked])
-        if self._plan.edge.while_down != "waiting-room":
-            return np.full(len(node), NO_STREAM, dtype=np.int32), at
-        self._waiting_since_ever = True
-        life = self._chance.uniform(*WAITING_ROOM, len(node))
-        window = np.maximum(np.floor(life) - 1 - self._plan.tiers, 0)
-        released = self.origin.back + SEEN_AFTER
-        if not self._plan.edge.guard:
-            # An edge that cannot tell a finished stream would replay one that ended within its window.
-            released = np.maximum(released, at + window + AGE_TICK)
-        end = np.maximum(np.minimum(at + life, released), at + 0.05)
-        stream = self.log.add(
-            place.astype(np.int32),
-            np.full(len(node), -1, dtype=np.int32),
-            at,
-            end,
-            at_origin=False,
-            waiting=np.ones(len(node), dtype=bool),
-        )
-        nodes.take(node, stream, at, np.minimum(at + window, end))
-        return stream, at

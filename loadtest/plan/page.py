@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from loadtest.plan.against import Comparison
 from loadtest.plan.outcome import Outcome, Point
-from loadtest.plan.words import happens, money, takes
+from loadtest.plan.rows import money
+from loadtest.plan.words import happens, takes
 from loadtest.report.document import document
 from loadtest.report.figures import count, s
 from loadtest.report.plots import Line, Mark, Plot

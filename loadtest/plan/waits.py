@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.models import Loss, Model
-from sdk_client.reconnect import LIVED
-from sdk_client.stream import AGE_TICK, MARGIN, WORTH_REPLACING
+from loadtest.replacing import WORTH_REPLACING, window_of
 
 __all__ = ["Waits", "replace_after"]
 
@@ -70,8 +69,7 @@ class Waits:
 
 def replace_after(left: Floats, joined: Floats, chance: np.random.Generator) -> Floats:
     """Return the seconds after the head at which each opens its next stream; infinite where it is not worth it."""
-    latest = left - AGE_TICK - np.minimum(MARGIN, left / 10)
-    earliest = np.maximum(LIVED, np.minimum(joined + AGE_TICK, latest))
+    earliest, latest = window_of(left, joined, least=np.minimum, most=np.maximum)
     after: Floats = earliest + (latest - earliest) * chance.random(len(left))
     after[left < WORTH_REPLACING] = np.inf
     return after
