@@ -28,7 +28,8 @@ POLL: Final = 0.02
 LIFE: Final = 0.6
 SPREAD: Final = 0.09
 """Seconds by which a stream lives longer than the one before, seven times over: ends fall anywhere in a second."""
-KEPT_POINTS: Final = 100
+HOT: Final = 100
+"""More ends than this are a loop without a pause, of which no single one is worth keeping."""
 
 STREAMING: Final = {**CONTENDERS, OKHTTP.name: OKHTTP}
 
@@ -153,26 +154,42 @@ def ends(*, only: Sequence[str] = tuple(STREAMING), seconds: float = 20.0) -> Ta
     if not any(turns):
         raise NotInstalledError("none of the clients is installed")
     seen: dict[tuple[str, str], Returns] = {}
+    faults: list[str] = []
     with temporary() as folder:
         for way, answer in WAYS.items():
             for turn in turns:
                 for name, returns in zip(turn, asyncio.run(_turn(turn, answer, seconds, folder)), strict=True):
-                    seen[name, way] = returns
+                    if isinstance(returns, EndedError):
+                        faults.append(f"{way}: {returns}")
+                    elif isinstance(returns, BaseException):
+                        raise returns
+                    else:
+                        seen[name, way] = returns
     return Table(
         row="client-ends",
         title="From the end of a stream to the request for the next",
         conditions={"seconds": seconds, **({"left_out": ", ".join(lacking)} if lacking else {})},
         columns=["client", "way", "ends", "kept", "least_s", "median_s", "most_s", "a_second"],
-        lines=[_line(client, way, seen[client, way]) for turn in turns for client in turn for way in WAYS],
+        lines=[
+            _line(client, way, seen[client, way])
+            for turn in turns
+            for client in turn
+            for way in WAYS
+            if (client, way) in seen
+        ],
         series={
-            f"{client}, {way}": list(zip(returns.ends, returns.waits, strict=False))[:KEPT_POINTS]
+            f"{client}, {way}": list(zip(returns.ends, returns.waits, strict=False))
             for (client, way), returns in seen.items()
+            if len(returns.ends) <= HOT
         },
+        faults=faults,
     )
 
 
-async def _turn(names: Sequence[str], way: Way, seconds: float, folder: Path) -> list[Returns]:
-    return await asyncio.gather(*(watched(STREAMING[name], way, seconds, folder / f"{name}.log") for name in names))
+async def _turn(names: Sequence[str], way: Way, seconds: float, folder: Path) -> Sequence[Returns | BaseException]:
+    return await asyncio.gather(
+        *(watched(STREAMING[name], way, seconds, folder / f"{name}.log") for name in names), return_exceptions=True
+    )
 
 
 def _line(client: str, way: str, returns: Returns) -> Mapping[str, object]:

@@ -184,12 +184,15 @@ async def test_a_client_that_hears_no_more_is_found_out_and_one_that_follows_is_
 
 
 RETURNING = """
-import sys, httpx
-base, keeps = sys.argv[1], sys.argv[2] == "keeps"
-kept = httpx.Client()
+import sys
+from http.client import HTTPConnection
+host, keeps = sys.argv[1].removeprefix("http://"), sys.argv[2] == "keeps"
+connection = HTTPConnection(host)
 while True:
-    with (kept if keeps else httpx.Client()).stream("GET", base + "/sse/environments/side-by-side/stream") as stream:
-        stream.read()
+    connection.request("GET", "/sse/environments/side-by-side/stream")
+    connection.getresponse().read()
+    if not keeps:
+        connection.close()
 """
 
 
