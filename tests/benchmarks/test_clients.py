@@ -200,11 +200,13 @@ while True:
 @pytest.mark.parametrize("how", ["keeps", "opens"])
 async def test_a_return_is_timed_from_the_end_and_told_apart_by_its_connection(tmp_path: Path, how: str) -> None:
     client = Contender(how, lambda base: [sys.executable, "-c", RETURNING, base, how], lambda: None)
-    returns = await watched(client, WAYS["instant end"], 0.5, tmp_path / "log")
-    assert len(returns.asked) - 1 <= len(returns.ends) <= len(returns.asked)
+    for seconds in (0.2, 2.0, 20.0):
+        returns = await watched(client, WAYS["instant end"], seconds, tmp_path / "log")
+        if len(returns.waits) > 1:
+            break
     assert len(returns.waits) > 1
-    assert min(returns.waits) > -0.01
-    assert sum(returns.waits) < 0.5 + returns.asked[-1][0] - returns.asked[0][0]
+    assert len(returns.asked) - 1 <= len(returns.ends) <= len(returns.asked)
+    assert sum(returns.waits) <= returns.asked[-1][0] - returns.asked[0][0]
     assert returns.kept == (len(returns.asked) - 1 if how == "keeps" else 0)
 
 
