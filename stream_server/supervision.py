@@ -17,6 +17,9 @@ log = get_logger(__name__)
 FAILED: Final = 70
 """Exit status of a process whose vital task ended (sysexits.h, EX_SOFTWARE)."""
 
+ASK_AGAIN: Final = 3.0
+"""Seconds after which a task that was cancelled and goes on is cancelled again."""
+
 
 @asynccontextmanager
 async def vital(**work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
@@ -27,9 +30,12 @@ async def vital(**work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        pending = set(tasks)
+        while pending:
+            # Before Python 3.12 `asyncio.wait_for`, in the NATS client, loses a cancellation that meets its result.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=ASK_AGAIN)
 
 
 def _die(task: asyncio.Task[None]) -> None:

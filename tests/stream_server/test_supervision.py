@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
+
+from stream_server.supervision import vital
 
 SCRIPT = """
 import asyncio
@@ -32,7 +35,7 @@ asyncio.run(main())
 
 def run(work: str, seconds: float) -> subprocess.CompletedProcess[str]:
     script = SCRIPT.format(work=work, seconds=seconds)
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("work", ["fails", "returns"])
@@ -47,3 +50,22 @@ def test_vital_tasks_are_stopped_when_the_block_is_left() -> None:
     done = run("lasts", 0)
     assert done.returncode == 0
     assert done.stdout == "left in peace\n"
+
+
+@pytest.mark.asyncio
+async def test_task_that_lost_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_server.supervision.ASK_AGAIN", 0.01)
+    heard = 0
+
+    async def loses_one() -> None:
+        nonlocal heard
+        while heard < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                heard += 1
+        raise asyncio.CancelledError
+
+    async with vital(feed=loses_one()):
+        await asyncio.sleep(0)
+    assert heard == 2
