@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from loadtest.swarm.body import END, HEARTBEAT, INVALID, RETRY, Body, BodyError, Meanings
 from publisher.messages import wire_number
+from sdk_client.decoder import Comment, Decoder, Retry
+from sdk_client.versions import event_version
 
 PARTS: dict[str, Callable[[int], bytes]] = {
     "event": lambda version: (
@@ -66,3 +69,87 @@ def test_what_was_whole_before_the_framing_broke_is_found(broken: bytes) -> None
     with pytest.raises(BodyError) as raised:
         Body(chunked=True).feed(b"8\r\n: ping\n\n\r\n" + broken)
     assert raised.value.found == [HEARTBEAT]
+
+
+LINES = (
+    b'data: {"updated_at": 1735229888.7601228}',
+    b'data:{"updated_at":',
+    b"data: 1735229888.7601228}",
+    b"data",
+    b"event: environment_updated",
+    b"event: something else",
+    b"id: 7",
+    b"id: \0",
+    b"retry: 2000",
+    b"retry: 999999999999999999",
+    b"retry: soon",
+    b": there",
+    b":",
+    b"nonsense",
+    b"",
+    b"",
+)
+line = st.tuples(st.sampled_from(LINES), st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]))
+
+
+def decoded(text: bytes) -> list[int]:
+    """Return what the SDK's own decoder makes of a whole body."""
+    found = []
+    for item in Decoder().feed(text):
+        if isinstance(item, Comment):
+            found.append(HEARTBEAT)
+        elif isinstance(item, Retry):
+            found.append(RETRY - item.milliseconds)
+        else:
+            try:
+                found.append(event_version(item.data))
+            except ValueError:
+                found.append(INVALID)
+    return found
+
+
+def pieces(data: st.DataObject, whole: bytes, most: int = 6) -> list[bytes]:
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=most)))
+    return [whole[a:b] for a, b in itertools.pairwise([0, *cuts, len(whole)]) if a < b]
+
+
+def read_as_a_stream(meanings: Meanings, read: list[bytes]) -> list[int]:
+    unfinished: Body | None = None
+    found: list[int] = []
+    for piece in read:
+        if unfinished is None:
+            known = meanings.known.get(piece)
+            if known is None:
+                known, unfinished = meanings.read(piece)
+            found += known if isinstance(known, list) else [known]
+        else:
+            more, finished = unfinished.feed(piece)
+            found += more
+            unfinished = None if finished else unfinished
+    return found
+
+
+@given(st.lists(line, max_size=14), st.booleans(), st.data())
+def test_any_lines_however_chunked_and_cut_mean_what_the_sdk_reads_in_them(
+    lines: list[tuple[bytes, bytes]], marked: bool, data: st.DataObject
+) -> None:
+    text = b"\xef\xbb\xbf" * marked + b"".join(text + end for text, end in lines)
+    expected = decoded(text)
+    body = b"".join(map(chunked, pieces(data, text)))
+    meanings = Meanings()
+    for _ in range(3):  # of which the later ones meet pieces that are known
+        assert read_as_a_stream(meanings, pieces(data, body)) == expected
+
+
+@given(st.lists(line, max_size=14), st.binary(max_size=9), st.data())
+def test_a_body_with_a_length_ends_there_whatever_follows(
+    lines: list[tuple[bytes, bytes]], more: bytes, data: st.DataObject
+) -> None:
+    text = b"".join(text + end for text, end in lines) + b"\n"
+    body, found, finished = Body(chunked=False, length=len(text)), [], False
+    for piece in pieces(data, text + more):
+        if not finished:
+            each, finished = body.feed(piece)
+            found += each
+    assert finished
+    assert found == [*decoded(text), END]
