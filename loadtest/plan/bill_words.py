@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from loadtest.plan.outcome import Outcome
-from loadtest.plan.rows import Rows, money
+from loadtest.plan.rows import Rows, counted_as, money
 from loadtest.report.figures import count, s
 
 __all__ = ["bills"]
@@ -87,5 +87,5 @@ def _by_lifetime(outcome: Outcome) -> Rows:
         "A month, by lifetime of streams",
         ("lifetime", *(way.way for way in points[0].ways)),
         [(s(point.lifetime_s), *(money(way.total) for way in point.ways)) for point in points],
-        f"{count(outcome.clients)} clients; the window in which streams may be joined grows with their lifetime.",
+        f"{counted_as(outcome.clients, 'client', 'clients')}; the window in which streams may be joined grows with their lifetime.",
     )

@@ -43,6 +43,7 @@ CLIENT: Final = np.dtype(
         ("tries", np.uint8),
         ("state", np.uint8),
         ("kept", np.bool_),
+        ("travels", np.bool_),
     ],
     align=True,
 )
@@ -90,6 +91,8 @@ class Fleet:
     state: NDArray[np.uint8]
     kept: NDArray[np.bool_]
     """Whether its connection may be used again."""
+    travels: NDArray[np.bool_]
+    """Whether its request is on its way to the origin, where it will be at `due`."""
     lost_at: NDArray[np.float32]
     """When it lost what it has not got back, whatever holds it meanwhile; not a number: has all."""
     newest: NDArray[np.float32]

@@ -48,7 +48,7 @@ class Lives:
     def asks(self, who: Indices, at: Floats) -> tuple[Rows, NDArray[np.bool_]]:
         """Return the rows of who asks at `at`, and who of them does so by himself, not his kernel for him."""
         seen = self._fleet.rows.take(who)
-        fresh = seen["tries"] == 0
+        fresh = (seen["tries"] == 0) & ~seen["travels"]
         np.copyto(seen["asked"], at, where=fresh)
         # Who opens the next stream ahead of the end of his has come to no clean end by that.
         ended = fresh & (seen["state"] == RUNNING) & (seen["ends"] <= at)
@@ -81,7 +81,7 @@ class Lives:
         seen["newest"] = at
         seen["ends"], seen["stream"], seen["state"] = ends, stream, RUNNING
         seen["kept"] = self._keeps.take(model)
-        seen["tries"] = 0
+        seen["tries"], seen["travels"] = 0, False
         seen["lost_at"] = np.nan
         np.copyto(seen["awaits"], np.nan, where=~waiting)
         due = ends + self._waits.seconds(model, Loss.CLEAN, seen["failures"], self._retry(len(who)), self._chance)
@@ -160,6 +160,7 @@ class Lives:
         again = at + np.maximum(wait, SOONEST)
         fleet.due[who] = np.where(holding & ~np.isfinite(wait), fleet.ends[who] + SOONEST, again)
         fleet.tries[who] = 0
+        fleet.travels[who] = False
         fleet.kept[who] = loss == Loss.CLEAN
         gone = ~np.isfinite(wait) & ~holding
         fleet.state[who[~holding]] = IDLE

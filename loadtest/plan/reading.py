@@ -96,5 +96,9 @@ def _sentence(place: Place, error: ErrorDetails) -> str:
             return f"{name} is missing"
         case "value_error":
             return f"{name} = {value}: {str(error['msg']).removeprefix('Value error, ')}"
-    says = str(error["msg"]).removeprefix("Input should be ")
+        case "model_type" | "model_attributes_type":
+            return f"{name} = {value} must be a table"
+        case "tuple_type":
+            return f"{name} = {value} must be a list of tables"
+    says = str(error["msg"]).removeprefix("Input should be ").partition(", unable to parse")[0]
     return f"{name} = {value} must be {says}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadtest.report.figures import NONE
+from loadtest.report.figures import NONE, count
 
-__all__ = ["Rows", "money"]
+__all__ = ["Rows", "counted_as", "money"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,8 @@ def money(dollars: float | None) -> str:
     if dollars is None:
         return NONE
     return f"${dollars:,.2f}" if abs(dollars) < 10 else f"${dollars:,.0f}"  # noqa: PLR2004 - where cents stop to count
+
+
+def counted_as(number: float, one: str, many: str) -> str:
+    """Return a number with what it is of: ``1 client``, ``2 clients``."""
+    return f"{count(number)} {one if number == 1 else many}"

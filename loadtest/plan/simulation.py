@@ -93,35 +93,52 @@ class Simulation:
         seen, fresh = self.lives.asks(who, at)
         self.curves.requests.add(at[fresh])
         blocked = self.failing.blocked(who, at)
-        if blocked is not None and blocked.any():
+        if blocked is not None:
+            blocked &= ~seen["travels"]
             self.lives.refused(who[blocked], at[blocked] + self._round_trip(seen.compress(blocked)))
             who, seen, at = who[~blocked], seen.compress(~blocked), at[~blocked]
-        direct = seen["pop"] == DIRECT
+        direct = (seen["pop"] == DIRECT) | seen["travels"]
         if not direct.any():
             if len(who):
                 self._ask_edge(who, seen, at)
             return
-        self._ask_origin(who[direct], seen.compress(direct), at[direct])
+        self._set_out(who[direct], seen.compress(direct), at[direct])
         if not direct.all():
             self._ask_edge(who[~direct], seen.compress(~direct), at[~direct])
 
     def _round_trip(self, seen: Rows) -> Floats:
         rtt: Floats = self._rtt.take(seen["region"])
-        direct = seen["pop"] == DIRECT
+        direct = (seen["pop"] == DIRECT) | seen["travels"]
         if direct.any():
             rtt[direct] = self._origin_rtt[seen["region"][direct]]
         return rtt
 
+    def _set_out(self, who: Indices, seen: Rows, at: Floats) -> None:
+        """Send requests to the origin; its queues are of those who are there, by the time at which they come.
+
+        Taken as they are sent, one from afar would keep a queue busy before those who come sooner from nearby.
+        """
+        rtt = self._round_trip(seen)
+        travels = (rtt > 0) & ~seen["travels"] & (seen["tries"] == 0)
+        if travels.any():
+            away = who[travels]
+            self.fleet.due[away] = at[travels] + (rtt * np.where(seen["kept"], HALF, NEW_CONNECTION))[travels]
+            self.fleet.travels[away] = True
+            here = ~travels
+            who, seen, at, rtt = who[here], seen.compress(here), at[here], rtt[here]
+        if len(who):
+            order = np.argsort(at, kind="stable")
+            self._ask_origin(who.take(order), seen.take(order), at.take(order), rtt.take(order) * HALF)
+
     def _arrivals(self, who: Indices, seen: Rows, at: Floats) -> tuple[Indices, Rows, Floats, Floats]:
-        """Return who asks, by when the request is there, and their rows; that moment; and half a round trip."""
+        """Return who asks an edge, by when the request is there, and their rows; that moment; and half a round trip."""
         rtt = self._round_trip(seen)
         arrival = at + rtt * np.where(seen["kept"], HALF, NEW_CONNECTION)
         order = np.argsort(arrival)
         return who.take(order), seen.take(order), arrival.take(order), rtt.take(order) * HALF
 
-    def _ask_origin(self, who: Indices, seen: Rows, at: Floats) -> None:
+    def _ask_origin(self, who: Indices, seen: Rows, at: Floats, half: Floats) -> None:
         fleet = self.fleet
-        who, seen, at, half = self._arrivals(who, seen, at)
         away = at < self.edges.origin.back
         if away.any():
             self.lives.refused(who[away], at[away] + half[away])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loadtest.plan.assumptions import assumptions
 from loadtest.plan.bill_words import bills
 from loadtest.plan.outcome import Outcome
-from loadtest.plan.rows import Rows
+from loadtest.plan.rows import Rows, counted_as
 from loadtest.report.figures import count, data_size, rate, s
 
 __all__ = ["happens", "takes"]
@@ -24,7 +24,8 @@ def takes(outcome: Outcome) -> list[Rows]:
 def _steady(outcome: Outcome) -> Rows:
     steady = outcome.steady
     return Rows(
-        f"{count(outcome.clients)} clients, {count(outcome.processes)} stream-server processes",
+        f"{counted_as(outcome.clients, 'client', 'clients')}, "
+        f"{counted_as(outcome.processes, 'stream-server process', 'stream-server processes')}",
         ("", "mean or median", "peak"),
         [
             ("Streams open", count(steady.open), ""),
@@ -69,7 +70,7 @@ def _documents(outcome: Outcome) -> Rows:
         [
             ("Always", rate(documents.edge_per_s), rate(documents.origin_per_s)),
             (
-                f"After a change, {count(documents.clients)} clients",
+                f"After a change, {counted_as(documents.clients, 'client', 'clients')}",
                 count(documents.edge_requests),
                 count(documents.origin_requests),
             ),

@@ -188,6 +188,12 @@ def test_without_numpy_one_sentence_says_what_to_install(monkeypatch: pytest.Mon
     assert "pip install 'flagstream[loadtest]'" in ran.output
 
 
+def test_a_fleet_of_one_is_planned_and_counted_as_one() -> None:
+    ran = CliRunner().invoke(app, ["plan", "--clients", "1", "--direct"])
+    assert ran.exit_code == 0, ran.output
+    assert "1 client, " in ran.output
+
+
 def test_who_is_long_in_opening_has_a_steady_state_after_that(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     plan = tmp_path / "plan.toml"

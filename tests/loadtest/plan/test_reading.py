@@ -52,12 +52,24 @@ def test_what_does_not_fit_together_is_named_with_its_line(tmp_path: Path) -> No
     ("text", "says"),
     [
         ("a = ", "1: is not TOML"),
+        ("clients = 5\n", "1: clients = 5 must be a table"),
+        ("regions = 2\n", "1: regions = 2 must be a list of tables"),
+        ('[run]\nseconds = "x"\n', '2: run.seconds = "x" must be a valid number'),
         ("[prices]\ncdn = [{per_gb = 1, up_to_gb = 5}]\n", "2: prices.cdn"),
         ("[prices]\negress = [{per_gb = 1, up_to_gb = 5}, {per_gb = 2, up_to_gb = 5}, {per_gb = 1}]\n", "2: "),
         ("[environments]\ncount = 1_000_000\n", "2: environments.count"),
         ('[edge]\non = false\n[[failures]]\nat = 1\ndo = "cdn"\n', "5: failures[0].do: there is no edge"),
     ],
-    ids=["no toml", "endless tier missing", "tiers that do not ascend", "too many nodes", "no edge to lose"],
+    ids=[
+        "no toml",
+        "no table",
+        "no list",
+        "no number",
+        "endless tier missing",
+        "tiers that do not ascend",
+        "too many nodes",
+        "no edge to lose",
+    ],
 )
 def test_a_fault_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
     [fault] = faults(tmp_path, text)
