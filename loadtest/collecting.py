@@ -54,6 +54,7 @@ class OwnCost:
     cpu: float = 0.0
     cpu_opening: float = 0.0
     cpu_fetching: float = 0.0
+    cpu_events: float = 0.0
     rss_peak: int = 0
     rss_at_peak: int = 0
     """When the most streams were open."""
@@ -81,6 +82,7 @@ class OwnCost:
         self.cpu = max(self.cpu, point.cpu)
         self.cpu_opening = max(self.cpu_opening, point.cpu_opening)
         self.cpu_fetching = max(self.cpu_fetching, point.cpu_fetching)
+        self.cpu_events = max(self.cpu_events, point.cpu_events)
         self.rss_peak = max(self.rss_peak, point.rss)
         if is_peak:
             self.rss_at_peak = point.rss

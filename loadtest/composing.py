@@ -129,13 +129,12 @@ def _generator(
 ) -> results.Generator:
     own, whole = collector.own, collector.whole
     counts, peak = whole.total.counts, whole.peaks["open"]
-    rest = own.cpu - own.cpu_opening - own.cpu_fetching
     grown = None if rss_begin is None or not peak else max(0, own.rss_at_peak - rss_begin) // peak
     return results.Generator(
         processes=own.processes,
         streams_per_process_peak=own.most_streams,
         cpu_s=round(own.cpu, 3),
-        cpu_us_per_event=_each(rest, counts["events"]),
+        cpu_us_per_event=_each(own.cpu_events, counts["events"]),
         cpu_us_per_open=_each(own.cpu_opening, counts["requests"]),
         cpu_us_per_fetch=_each(own.cpu_fetching, counts["fetches"]),
         rss_peak=own.rss_peak,
@@ -151,7 +150,7 @@ def _generator(
 
 def _each(seconds: float, times: int) -> float | None:
     """Return what one took, in microseconds."""
-    return round(max(0.0, seconds) / times * 1e6, 2) if times else None
+    return round(seconds / times * 1e6, 2) if times else None
 
 
 def _in_seconds(histogram: Histogram, count: int) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Point:
     cpu: float = 0.0
     cpu_opening: float = 0.0
     cpu_fetching: float = 0.0
+    cpu_events: float = 0.0
     rss: int = 0
     busy: float = 0.0
     """The share of the busiest."""
@@ -179,6 +180,7 @@ class Grid:
             point.cpu += sample.cpu
             point.cpu_opening += sample.cpu_opening
             point.cpu_fetching += sample.cpu_fetching
+            point.cpu_events += sample.cpu_events
             point.rss += sample.rss
             point.most_streams = max(point.most_streams, sum(group.open for group in sample.groups))
             for index, group in enumerate(sample.groups):

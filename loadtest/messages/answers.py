@@ -128,6 +128,8 @@ class Sample(Message, frozen=True, kw_only=True):
     """Of these, about, the ones for opening streams; see `loadtest.swarm.meter`."""
     cpu_fetching: float = 0.0
     """And the ones for fetching flags."""
+    cpu_events: float = 0.0
+    """And the ones for reading and taking events."""
     rss: int
     """Bytes."""
     busy: float

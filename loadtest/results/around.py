@@ -74,8 +74,9 @@ class Generator(msgspec.Struct, frozen=True, kw_only=True):
     streams_per_process_peak: int = 0
     cpu_s: float = 0.0
     cpu_us_per_event: float | None = None
-    """All that went neither into opening nor into fetching, so what waiting streams cost is in it."""
+    """Of reading and taking events alone; `cpu_s` has all, the start of the processes included."""
     cpu_us_per_open: float | None = None
+    """Of each request for a stream, connecting included."""
     cpu_us_per_fetch: float | None = None
     rss_peak: int = 0
     bytes_per_stream: int | None = None

@@ -111,7 +111,7 @@ class Body:
                         found.append(RETRY - milliseconds)
         except StreamLimitError as error:
             raise BodyError(str(error), found) from None
-        return text.endswith(b"\n\n")
+        return text.endswith((b"\n\n", b"\r\n\r\n"))
 
 
 class Meanings:

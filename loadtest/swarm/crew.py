@@ -11,7 +11,6 @@ from loadtest.messages import Environment, Group, Target
 from loadtest.swarm.body import Meanings
 from loadtest.swarm.ledger import Cell, Ledger
 from loadtest.swarm.loop import Loop
-from loadtest.swarm.meter import Meter
 from loadtest.swarm.sources import Sources
 from loadtest.swarm.tally import Tally
 
@@ -52,7 +51,7 @@ class Run:
         self.settling = False
         """Whether nobody is to come or leave any more."""
         self.meanings = Meanings()
-        self.meter = Meter()
+        self.meter = loop.meter
         self.errors: dict[str, int] = {}
         """Failures that are this machine's."""
 

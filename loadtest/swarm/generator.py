@@ -202,6 +202,7 @@ class Generator:
                 cpu=time.process_time(),
                 cpu_opening=run.meter.opening,
                 cpu_fetching=run.meter.fetching,
+                cpu_events=run.meter.events,
                 rss=int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
                 busy=busy,
                 late=late,

@@ -14,6 +14,8 @@ from itertools import count
 from time import monotonic
 from typing import Final, Protocol
 
+from loadtest.swarm.meter import Meter
+
 __all__ = ["Handler", "Loop", "Reader", "Timed"]
 
 AT_ONCE: Final = 512
@@ -59,6 +61,7 @@ class Loop:
     """
 
     def __init__(self) -> None:
+        self.meter = Meter()
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._fresh: set[int] = set()
@@ -118,9 +121,10 @@ class Loop:
     def run(self) -> None:
         """Turn until stopped."""
         timers, handlers, fresh, poll = self._timers, self._handlers, self._fresh, self._epoll.poll
-        aside = self._aside
+        aside, turn = self._aside, self.meter.turn
         began = monotonic()
         while self._running:
+            turn()
             wait = 0.0 if aside else max(0.0, timers[0][0] - began) if timers else None
             fresh.clear()
             ready = poll(wait, AT_ONCE)
@@ -138,7 +142,9 @@ class Loop:
                 self.catch_up()
             if timers and timers[0][0] <= now:
                 self.catch_up()
+                begun = self.meter.begin_timers()
                 self._fire(now)
+                self.meter.end_timers(begun)
             now = monotonic()
             self._longest = max(self._longest, now - began)
             began = now

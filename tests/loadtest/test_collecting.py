@@ -310,6 +310,7 @@ def test_cpu_is_told_by_what_it_was_for() -> None:
         cpu=1.0,
         cpu_opening=0.4,
         cpu_fetching=0.1,
+        cpu_events=0.3,
         rss=0,
         busy=0.0,
         late=0.0,
@@ -317,4 +318,4 @@ def test_cpu_is_told_by_what_it_was_for() -> None:
     )
     collected.take(said)
     found = results(collected).generator
-    assert (found.cpu_us_per_event, found.cpu_us_per_open, found.cpu_us_per_fetch) == (5_000, 40_000, 20_000)
+    assert (found.cpu_us_per_event, found.cpu_us_per_open, found.cpu_us_per_fetch) == (3_000, 40_000, 20_000)
