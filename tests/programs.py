@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.servers import Process, answers, free_port, wait_until
+from tests.servers import ForkedProcess, Process, answers, free_port, wait_until
 
 ADMIN_TOKEN = "admin-token-of-a-test"
 SSE_TOKEN = "sse-token-of-a-test"
@@ -54,8 +54,11 @@ class Program:
         self.name = name
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.process = Process(
-            [*COMMAND, *arguments], log=folder / f"{name}.log", env=env if measured else unmeasured(env)
+        log = folder / f"{name}.log"
+        self.process = (
+            Process([*COMMAND, *arguments], log=log, env=env)
+            if measured
+            else ForkedProcess(arguments, log=log, env=unmeasured(env))
         )
 
     def start(self, *, ready: bool = True) -> Self:

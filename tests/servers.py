@@ -21,6 +21,8 @@ from typing import Self
 
 import pytest
 
+from tests.forked import Forked
+
 POSTGRES_BIN = Path("/usr/lib/postgresql")
 IN_CI = os.environ.get("CI") == "true"
 
@@ -96,7 +98,7 @@ class Process:
         self.command = list(command)
         self.log = log
         self.env = env
-        self.popen: subprocess.Popen[bytes] | None = None
+        self.popen: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -130,6 +132,14 @@ class Process:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+class ForkedProcess(Process):
+    """One of our own programs, forked; `command` are its arguments."""
+
+    def start(self) -> Self:
+        self.popen = Forked(self.command, log=self.log, env=self.env)
+        return self
 
 
 class NatsServer:
