@@ -10,9 +10,7 @@ from loadtest.report.figures import count, s
 
 __all__ = ["bills"]
 
-DIRECTLY: Final = (
-    "Not in these bills: load balancers, TLS, protection against floods and people, which going directly needs most of."
-)
+WAYS: Final = {"direct": "directly", "cdn": "CDN", "own edge": "own edge"}
 
 
 def bills(outcome: Outcome) -> list[Rows]:
@@ -26,7 +24,7 @@ def _costs(outcome: Outcome) -> Rows:
         ("", "machines", "egress", "CDN: GB", "requests", "in all", "10⁶ client-hours"),
         [
             (
-                costs.way,
+                WAYS[costs.way],
                 *map(money, (costs.machines, costs.egress, costs.cdn_traffic, costs.cdn_requests, costs.total)),
                 money(costs.per_million_client_hours),
             )
@@ -39,19 +37,19 @@ def _costs(outcome: Outcome) -> Rows:
 def _levers(outcome: Outcome) -> list[str]:
     """Return why the edge costs what it does, and what changes it."""
     if len(outcome.costs) == 1:
-        return [DIRECTLY]
+        return [_left_out(outcome)]
     edge = outcome.costs[1]
     said = []
     ranges = outcome.through_is_cheaper
     if outcome.break_even_clients is not None:
         said.append(
-            f"The {edge.way} costs less than going directly from {count(outcome.break_even_clients)} clients on."
+            f"The {WAYS[edge.way]} costs less than going directly from {count(outcome.break_even_clients)} clients on."
         )
     elif ranges:
         between = ", ".join(f"{count(begin)} to {count(end)}" for begin, end in ranges)
-        said.append(f"The {edge.way} costs less than going directly with {between} clients.")
+        said.append(f"The {WAYS[edge.way]} costs less than going directly with {between} clients.")
     else:
-        said.append(f"The {edge.way} costs more than going directly, for any number of clients up to 10⁹.")
+        said.append(f"The {WAYS[edge.way]} costs more than going directly, for any number of clients up to 10⁹.")
     lifetime = outcome.plan["streams"]["lifetime"]
     said.append(
         f"A CDN bills each answer, so a client with streams of {s(lifetime)} is billed for one at least every "
@@ -69,14 +67,14 @@ def _levers(outcome: Outcome) -> list[str]:
             f"At ${outcome.even_cdn_price:.3g} for 10,000 requests instead of ${listed:g} a CDN costs as much "
             "as going directly."
         )
-    return [*said, DIRECTLY]
+    return [*said, _left_out(outcome)]
 
 
 def _by_clients(outcome: Outcome) -> Rows:
     decades = [point for point in outcome.by_clients if str(point.clients).strip("0") == "1"]
     return Rows(
         "A million client-hours, by clients",
-        ("clients", *(way.way for way in decades[0].ways)),
+        ("clients", *(WAYS[way.way] for way in decades[0].ways)),
         [(count(point.clients), *(money(way.per_million_client_hours) for way in point.ways)) for point in decades],
     )
 
@@ -85,7 +83,16 @@ def _by_lifetime(outcome: Outcome) -> Rows:
     points = outcome.by_lifetime
     return Rows(
         "A month, by lifetime of streams",
-        ("lifetime", *(way.way for way in points[0].ways)),
+        ("lifetime", *(WAYS[way.way] for way in points[0].ways)),
         [(s(point.lifetime_s), *(money(way.total) for way in point.ways)) for point in points],
-        f"{counted_as(outcome.clients, 'client', 'clients')}; the window in which streams may be joined grows with their lifetime.",
+        f"{counted_as(outcome.clients, 'client', 'clients')}; "
+        "the window in which streams may be joined grows with their lifetime.",
+    )
+
+
+def _left_out(outcome: Outcome) -> str:
+    tls = "" if outcome.plan["origin"]["tls"] else "TLS, "
+    return (
+        f"Not in these bills: load balancers, {tls}protection against floods and people, which going directly needs "
+        "most of."
     )
