@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -12,8 +11,10 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
-from typing import IO, Any, Final, Protocol, Self
+from functools import partial
+from typing import IO, Final, Protocol, Self
 
+from flagstream.endings import die_with_parent, ending
 from loadtest.messages import Answer, Failed, Order, Pong, Ready, Sample, Unpacker, packed
 from loadtest.messages import Ended as EndedAnswer
 
@@ -22,12 +23,10 @@ __all__ = ["COMMAND", "Generator", "GeneratorError", "LocalGenerator", "last_wor
 COMMAND: Final = (sys.executable, "-m", "loadtest.swarm")
 """How a generator is started; the number of its socket comes after it."""
 
-PR_SET_PDEATHSIG: Final = 1
 READ: Final = 1 << 18
 WORDS: Final = 4096
 ENDS_WITHIN: Final = 5.0
 _ANSWERS: Final = (Ready, Pong, Sample, EndedAnswer, Failed)
-_libc = ctypes.CDLL(None)
 
 
 class GeneratorError(Exception):
@@ -103,7 +102,7 @@ class LocalGenerator:
                     stdout=asyncio.subprocess.DEVNULL,
                     stderr=said,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=partial(die_with_parent, signal.SIGKILL),
                 )
             except OSError as error:
                 ours.close()
@@ -146,9 +145,8 @@ class LocalGenerator:
                 status = await self._process.wait()
         except TimeoutError:
             return f"{self.name} hung up"
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         words = last_words(self._said)
-        return f"{self.name} {how}{': ' if words else ''}{words}"
+        return f"{self.name} {ending(status)}{': ' if words else ''}{words}"
 
     async def close(self) -> None:
         """Hang up, at which it ends; after a while the hard way."""
@@ -176,7 +174,3 @@ def last_words(said: IO[bytes]) -> str:
     said.seek(max(0, said.tell() - WORDS))
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "")
-
-
-def _die_with_parent() -> Any:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -30,6 +30,7 @@ SHARP_ABOVE: Final = 0.02
 SIGNATURES: Final = 1_000
 """How many signatures there are: each run's versions end in its own three digits."""
 
+UNANSWERED: Final = "not answered before the end"
 _ENDLESS: Final = 1e18
 
 
@@ -99,6 +100,11 @@ class Announcements:
     took: Histogram = field(default_factory=Histogram)
     errors: dict[str, int] = field(default_factory=dict)
 
+    def fail(self, kind: str) -> None:
+        """Take that one was not accepted."""
+        self.failed += 1
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+
     def results(self) -> results.Publishing:
         """Return it as results have it."""
         times = {name: self.took.percentile(share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
@@ -125,6 +131,8 @@ async def publish(
 ) -> None:
     """Send every change at its time; returns when the last has been answered.
 
+    What is unanswered when this is cancelled has failed.
+
     All versions end in `signature` (below 1,000), by which the run's own are known, so times are moved to the next
     such microsecond. Two changes of one environment are never of the same one. `accepted` is called with the index of
     the environment and the version as soon as a change was answered 2xx.
@@ -139,8 +147,10 @@ async def publish(
         try:
             await announcer.announce(environments[index].key, version)
         except AnnounceError as error:
-            told.failed += 1
-            told.errors[str(error)] = told.errors.get(str(error), 0) + 1
+            told.fail(str(error))
+        except asyncio.CancelledError:
+            told.fail(UNANSWERED)
+            raise
         else:
             told.accepted += 1
             accepted(index, version)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import shlex
-import signal
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from loadtest.aftermath import Aftermath
 from loadtest.clock import RunClock
+from loadtest.command import run_command
 from loadtest.dividing import leaving
 from loadtest.scenario.schema import Fault
 from loadtest.stack import Stack, StackError
@@ -19,7 +17,8 @@ from loadtest.stack import Stack, StackError
 __all__ = ["HURTING", "Swarm", "Timeline", "in_words"]
 
 HURTING: Final = frozenset({"kill", "stop", "freeze", "deploy", "cut", "run"})
-LINE: Final = 200
+ENDING: Final = frozenset({"kill", "stop", "deploy", "run"})
+"""What has an end of its own, which the end of the run should not come before."""
 
 
 class Swarm(Protocol):
@@ -57,6 +56,12 @@ class Timeline:
         self._swarm = swarm
         self._begin = begin
         self._say = say
+        self._under_way = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done that has an end of its own."""
+        return self._under_way > 0
 
     async def run(self) -> None:
         """Do all; returns when the last has been done."""
@@ -74,11 +79,18 @@ class Timeline:
             self._swarm.mark(number)
         self._begin(aftermath, hurts)
         self._say(in_words(entry))
+        self._under_way += entry.do in ENDING
         try:
             await self._do(entry, wave)
         except StackError as error:
             aftermath.error = str(error)
             self._say(f"could not {in_words(entry)}: {error}")
+        except asyncio.CancelledError:
+            if entry.do in ENDING:
+                aftermath.error = f"it was not done {self._clock.now() - entry.at:.0f} s later, when the run ended"
+            raise
+        finally:
+            self._under_way -= entry.do in ENDING
 
     async def _do(self, entry: Fault, wave: int) -> None:
         part = entry.part or "stream_server"
@@ -102,7 +114,7 @@ class Timeline:
                 await self._clock.until(entry.at + entry.lasts)
                 self._say("the usual rate again")
             case "run":
-                await _run(entry.command)
+                await run_command(entry.command)
 
 
 def in_words(entry: Fault) -> str:
@@ -118,27 +130,3 @@ def in_words(entry: Fault) -> str:
         "rate": f"{entry.times:g} times the changes for {entry.lasts:g} s",
         "run": f"run {shlex.join(entry.command)}",
     }[entry.do]
-
-
-async def _run(command: Sequence[str]) -> None:
-    """Run a command of the user's; raises StackError where it fails. Its whole group goes when the run ends."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise StackError(f"{command[0]} cannot be run: {error.strerror or error}") from None
-    try:
-        _, said = await process.communicate()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        raise
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
-        words = f": {lines[-1][:LINE]}" if lines else ""
-        raise StackError(f"{command[0]} ended with status {process.returncode}{words}")

@@ -24,15 +24,16 @@ ALLOWED: dict[str, set[str]] = {
     | {"publisher.messages"}
     | {f"stream_server.{module}" for module in ("settings", "addresses", "feed", "frames")},
     # The swarm is clients: what they decide without I/O, and how a change is announced to a publisher.
-    "loadtest": {"flagstream.logs", "flagstream", "publisher.messages"}
+    "loadtest": {"flagstream.logs", "flagstream.endings", "flagstream", "publisher.messages"}
     | {f"sdk_client.{module}" for module in ("decoder", "errors", "headers", "reconnect", "stream", "versions")},
     "flagstream/settings.py": set(),
     "flagstream/logs.py": set(),
+    "flagstream/endings.py": set(),
     "flagstream/protocol.py": set(),
     "flagstream/__init__.py": set(),
     "flagstream/__main__.py": {"flagstream.cli"},
     "flagstream/cli": {
-        *(LEAVES | {"flagstream", "flagstream.cli"}),
+        *(LEAVES | {"flagstream", "flagstream.cli", "flagstream.endings"}),
         *("publisher.main", "publisher.settings", "stream_server.main", "stream_server.settings"),
         *("sdk_client", "loadtest", "cdn"),
     },

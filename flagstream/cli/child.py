@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from flagstream.endings import die_with_parent
 from flagstream.logs import get_logger
 
 __all__ = ["Child", "ChildFailedError"]
@@ -23,15 +22,6 @@ STEADY = 10.0
 """Seconds after which a child that runs is taken to be well, and its next restart is at once again."""
 
 LONGEST_PAUSE = 5.0
-PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent(sig: signal.Signals) -> None:
-    """Ask the kernel for a signal when the parent goes, even by kill -9, so that no port stays taken."""
-    if sys.platform == "linux":  # elsewhere children that outlive a kill -9 of their parent are the loss
-        _libc.prctl(PR_SET_PDEATHSIG, sig)
 
 
 class ChildFailedError(Exception):
@@ -71,6 +61,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._away: float | None = None
+        self.deaths: list[int] = []
+        """The statuses with which it ended although nobody had ended it."""
 
     @property
     def pids(self) -> list[int]:
@@ -90,7 +82,7 @@ class Child:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=said,
                 start_new_session=True,
-                preexec_fn=partial(_die_with_parent, self._orphaned),
+                preexec_fn=partial(die_with_parent, self._orphaned),
             )
 
     def check(self) -> None:
@@ -107,6 +99,7 @@ class Child:
             if self._is_stopping():
                 return
             if self._away is None:
+                self.deaths.append(status)
                 pause = 0.0 if time.monotonic() - began > STEADY else min(max(pause * 2, 0.1), LONGEST_PAUSE)
                 log.warning("program died and is started again", name=self.name, status=status, after_seconds=pause)
                 await asyncio.sleep(pause)

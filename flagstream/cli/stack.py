@@ -215,6 +215,10 @@ class Stack:
         """Return the processes of each program."""
         return {child.name if child is not self.nats else "nats": child.pids for child in self._children}
 
+    def deaths(self) -> dict[str, list[int]]:
+        """Return with which statuses programs ended by themselves, of those that did."""
+        return {child.name: child.deaths for child in self._children if child.deaths}
+
     def described(self, demo: dict[str, str] | None) -> dict[str, Any]:
         """Return what `flagstream up --json` prints."""
         return {

@@ -169,7 +169,7 @@ def _allowed(path: Path, error: ErrorDetails, value: Any) -> str:
         return 'a condition in quotes, as "== 0"' if len(path) > 1 else "a table: [thresholds]"
     if kind in _BOUNDS:
         of, words = _BOUNDS[kind]
-        return f"{words} {context[of]:g}"
+        return f"{words} {context[of]:.15g}"
     if kind == "literal_error":
         expected = str(context["expected"]).replace("'", '"')
         return expected + meant(value, expected.replace('"', "").replace(" or ", ", ").split(", "))

@@ -17,9 +17,9 @@ from loadtest.results import Results, Threshold
 from loadtest.scenario.faults import Breach, shown
 from loadtest.scenario.figures import figure, figure_fault
 from loadtest.scenario.lines import Path
-from loadtest.scenario.schema import Scenario
+from loadtest.scenario.schema import Local, Scenario
 
-__all__ = ["Condition", "condition", "condition_faults", "judged"]
+__all__ = ["Condition", "condition", "condition_faults", "judged", "told_by_servers"]
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -85,6 +85,46 @@ def condition_faults(scenario: Scenario) -> Iterator[Breach]:
             continue
         if times and (fault := figure_fault(times, groups=groups, faults=len(scenario.timeline))):
             yield Breach(at, f"{path} = {shown(text)}: {times} {fault}", _given(times))
+        for figure_path in filter(None, (path, times)):
+            if lacks := _lacks(figure_path, scenario.local):
+                yield Breach(at, f"{figure_path} cannot be known: {lacks}", (("local",),))
+
+
+def told_by_servers(scenario: Scenario) -> Iterator[str]:
+    """Yield the figures that thresholds of a scenario need and that only a stack of our own can tell, each once."""
+    for path in _needed(scenario):
+        first, _, rest = path.partition(".")
+        name = rest.partition(".")[0]
+        if (
+            first == "server"
+            or (first == "requests" and name != "sent")
+            or (first == "drift" and name in {"cpu", "rss", "origin_streams"})
+        ):
+            yield path
+
+
+def _needed(scenario: Scenario) -> dict[str, None]:
+    """Return all figures of the thresholds, on either side, in order."""
+    found: dict[str, None] = {}
+    for path, text in scenario.thresholds.items():
+        found[path] = None
+        if times := condition(text).times:
+            found[times] = None
+    return found
+
+
+_OF_SERVERS: Final = re.compile(r"server\.(\w+)\.|drift\.(?:cpu|rss)\.(\w+)$|requests\.(edge\w*)$")
+
+
+def _lacks(path: str, local: Local) -> str:
+    """Say why the stack that a scenario describes cannot tell a figure; empty if it can."""
+    match = _OF_SERVERS.match(path)
+    part = next(filter(None, match.groups()), "") if match else ""
+    if part == "redis" and not local.redis:
+        return "the stack has no Redis: write redis = true under [local]"
+    if part in {"varnish", "waiting_room", "edge", "edge_clients_peak"} and local.edge == "none":
+        return 'the stack has no edge: write edge = "varnish" under [local]'
+    return ""
 
 
 def _given(figure_path: str) -> tuple[Path, ...]:

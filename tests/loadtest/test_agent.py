@@ -14,7 +14,8 @@ import pytest
 from loadtest.agent import Agent
 from loadtest.agent_line import Line, LineError
 from loadtest.agent_messages import Enlist, Hello, Welcome
-from loadtest.conductor import Plan, conduct
+from loadtest.commission import Plan
+from loadtest.conductor import conduct
 from loadtest.generators import GeneratorError
 from loadtest.messages import Environment, Ready, Unpacker
 from loadtest.progress import Progress

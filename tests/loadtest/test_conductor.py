@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.conductor import Plan, conduct
+from loadtest.commission import Plan
+from loadtest.conductor import conduct
 from loadtest.dividing import apportioned, crowds, most_at_once, portion, processes_for
 from loadtest.generators import GeneratorError
 from loadtest.messages import Environment
@@ -20,7 +21,7 @@ from loadtest.results import Results
 from loadtest.scenario.schema import Scenario
 from loadtest.stack import Figures, StackError
 from loadtest.verdict import status
-from tests.loadtest.scripted_http import ScriptedHttp, plain
+from tests.loadtest.scripted_http import ScriptedHttp, plain, silence
 from tests.programs import is_alive
 
 SCRIPT = Path(__file__).parent / "scripted_generator.py"
@@ -48,9 +49,13 @@ class ScriptedStack:
     environments: Sequence[Environment] = (Environment(key="a"), Environment(key="b"))
     done: list[str] = field(default_factory=list)
     requests: int = 100
+    trouble: Sequence[str] = ()
 
     def pids(self) -> Mapping[str, Sequence[int]]:
         return {"stream_server": [os.getpid()]}
+
+    def troubles(self) -> Sequence[str]:
+        return self.trouble
 
     async def figures(self) -> Figures:
         self.requests += 10
@@ -213,6 +218,7 @@ async def test_a_fault_that_cannot_be_done_fails_the_run_and_the_others_go_on(tm
     failing = [sys.executable, "-c", "import sys; sys.exit('no such unit')"]
     wanted = scenario(
         seconds=0.6,
+        settle=0.1,
         timeline=[
             {"at": 0.1, "do": "stop", "part": "redis"},
             {"at": 0.15, "do": "deploy"},
@@ -227,10 +233,29 @@ async def test_a_fault_that_cannot_be_done_fails_the_run_and_the_others_go_on(tm
     assert found.verdict == "failed"
     errors = [fault.error for fault in found.faults]
     assert errors[0] == "there is no redis, 0"
-    assert not errors[1]
+    assert errors[1].endswith("s later, when the run ended")
     assert errors[2].endswith("ended with status 1: no such unit")
     assert "cannot be run" in errors[3]
     assert found.reasons[0] == "could not stop redis: there is no redis, 0"
+
+
+@pytest.mark.asyncio
+async def test_a_change_that_is_unanswered_at_the_end_has_failed(tmp_path: Path) -> None:
+    async with ScriptedHttp(silence) as publisher:
+        found, _ = await conducted(
+            tmp_path,
+            scenario(settle=0.1, thresholds={"publishing.failed": "== 0"}),
+            stack=ScriptedStack(publisher.url),
+        )
+    assert found.publishing.errors == {"not answered before the end": found.publishing.sent}
+    assert f"publishing.failed == 0: it is {found.publishing.sent}" in found.reasons
+
+
+@pytest.mark.asyncio
+async def test_a_part_that_ended_by_itself_fails_the_run_whatever_its_thresholds_say(tmp_path: Path) -> None:
+    stack = ScriptedStack(trouble=["publisher was killed by SIGKILL by itself, and was started again"])
+    found, _ = await conducted(tmp_path, scenario(publish={"rate": 0.0}), stack=stack)
+    assert (found.verdict, found.reasons) == ("failed", list(stack.trouble))
 
 
 @pytest.mark.parametrize(

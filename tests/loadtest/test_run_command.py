@@ -103,10 +103,12 @@ def test_the_list_has_every_scenario_with_what_it_tries() -> None:
         (["fanout", "--url", "http://x:y", "--key", "a"], "is not a URL"),
         (["storm", "--url", "http://127.0.0.1:1", "--key", "a"], "is to kill worker, which only --local can"),
         (["edge", "--url", "http://127.0.0.1:1", "--key", "a"], "give --edge-url"),
+        (["soak", "--url", "http://127.0.0.1:1", "--key", "a"], "drift.rss.stream_server is known of a --local stack"),
         (["fanout", "--url", "http://127.0.0.1:1", "--workers", "2"], "are of a --local stack"),
         (["fanout", "--local", "--agent", "nohost"], "--agent nohost is no HOST:PORT"),
         (["fanout", "--local", "--agent", "192.0.2.1:1"], "--agent 192.0.2.1:1 is on another host"),
         (["fanout", "--local", "--json", "/nonexistent/x.json"], "there is no folder /nonexistent"),
+        (["fanout", "--local", "--json", "/proc/x.json"], "the folder /proc cannot be written to: No such file"),
         (["fanout", "--local", "--html", "/"], "--html / is a folder"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -164,11 +166,12 @@ def answering(answer: Answer) -> Iterator[str]:
     [
         (plain("404 Not Found"), "answers a stream with status 404"),
         (plain("503 Service Unavailable"), "answers a stream with status 503"),
+        (plain("302 Found", "Location: https://a/"), "leads to https://a/ (status 302); give the URL behind it"),
         (plain("200 OK", "Content-Type: text/html"), "not with an event stream: its content type is text/html"),
         (plain("200 OK"), "not with an event stream: its content type is none"),
         (hang_up, "does not answer as HTTP servers do"),
     ],
-    ids=["not_found", "failing", "a_page", "nothing_said", "hangs_up"],
+    ids=["not_found", "failing", "redirecting", "a_page", "nothing_said", "hangs_up"],
 )
 def test_a_target_that_is_no_stream_server_fails_the_run_in_a_sentence(
     tmp_path: Path, answer: Answer, reason: str
@@ -295,14 +298,14 @@ def test_an_interrupted_run_reports_what_was_measured(tmp_path: Path) -> None:
     assert not any(map(is_alive, generators))
 
 
-def test_an_interrupt_while_files_are_written_leaves_them_whole(tmp_path: Path) -> None:
+def test_a_terminal_that_closes_while_files_are_written_leaves_them_whole(tmp_path: Path) -> None:
     pipe = tmp_path / "page.html"
     os.mkfifo(pipe)
     calm = tiny(tmp_path, TINY[: TINY.index("[[timeline]]")])
     process = run(calm, "--url", f"http://127.0.0.1:{free_port()}", "--key", "a", "--html", str(pipe))
     with pipe.open("rb") as page:
         begin = page.read(1)  # the page is longer than a pipe holds: it is being written
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGHUP)
         content = begin + page.read()
     output, errors = process.communicate(timeout=60)
     assert content.rstrip().endswith(b"</html>")

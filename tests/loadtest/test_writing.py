@@ -107,3 +107,15 @@ def test_a_full_disk_behind_standard_output_is_said_in_a_sentence() -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "flagstream: standard output cannot be written: No space left on device\n"
+
+
+def test_what_cannot_be_written_where_it_was_to_be_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(typer.Exit):
+        write_atomically(Path("/dev/full"), b"what was measured")
+    (kept,) = tmp_path.iterdir()
+    assert kept.read_bytes() == b"what was measured"
+    said = f"flagstream: /dev/full cannot be written: No space left on device; it is in {kept} instead\n"
+    assert capsys.readouterr().err == said

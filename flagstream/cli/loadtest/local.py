@@ -28,6 +28,7 @@ from flagstream.cli.loadtest.sweeping import PREFIX, sweep
 from flagstream.cli.ports import free_port
 from flagstream.cli.stack import Ports, Stack
 from flagstream.cli.surroundings import Surroundings
+from flagstream.endings import ending
 from flagstream.settings import SettingsError
 from loadtest.messages import Environment
 from loadtest.scenario.schema import Local
@@ -164,6 +165,14 @@ class LocalStack:
     def pids(self) -> Mapping[str, Sequence[int]]:
         """Return the processes of each program, as they are now."""
         return self._stack.pids()
+
+    def troubles(self) -> Sequence[str]:
+        """Return which programs have ended although nothing of the scenario ended them, workers excepted."""
+        return [
+            f"{name} {ending(status)} by itself, and was started again"
+            for name, statuses in self._stack.deaths().items()
+            for status in statuses
+        ]
 
     async def figures(self) -> Figures:
         """Return what the servers say, see `LocalFigures`; costs some milliseconds of CPU, most of it at the server."""

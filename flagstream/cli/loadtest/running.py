@@ -18,7 +18,8 @@ from flagstream.cli.failure import failure
 from flagstream.cli.loadtest.local import LocalStack
 from flagstream.cli.loadtest.showing import Enduring, shown
 from flagstream.cli.loadtest.writing import STDOUT, write_atomically
-from loadtest.conductor import Plan, conduct, failed
+from loadtest.commission import Plan, failed
+from loadtest.conductor import conduct
 from loadtest.dividing import most_at_once
 from loadtest.generators import GeneratorError
 from loadtest.messages import Environment
@@ -29,6 +30,7 @@ from loadtest.report.summary import summary
 from loadtest.results import Results, written
 from loadtest.scenario.reading import ScenarioError, read
 from loadtest.scenario.schema import Environments, Scenario
+from loadtest.scenario.thresholds import told_by_servers
 from loadtest.stack import Stack, StackError
 from loadtest.targets import PreflightError, RemoteStack, Url, preflight, preflight_publishing
 from loadtest.verdict import status
@@ -144,6 +146,10 @@ def _remote(scenario: Scenario, wanted: Wanted) -> RemoteStack:
         if mix.via != "default" and mix.via not in urls:
             option = "--url" if mix.via == "origin" else "--edge-url"
             faults.append(f"the clients {mix.name} come by the {mix.via}: give {option}")
+    faults += [
+        f"{figure} is known of a --local stack only: take the threshold out of a copy of the scenario"
+        for figure in told_by_servers(scenario)
+    ]
     if faults:
         raise failure(*faults, status=2)
     keys = [Environment(key=key) for key in scenario.environments.keys]
@@ -181,14 +187,16 @@ async def _look_at(stack: RemoteStack) -> None:
 
 
 class _Interrupts:
-    """Ctrl-C and SIGTERM: the first ends the run with a report, the second gives it up, the third is the end."""
+    """Ctrl-C, SIGTERM, a closed terminal: the first ends the run with a report, the second without, the third now."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.begun = False
         self._given_up = False
         self._task = asyncio.current_task()
-        for sig in (signal.SIGINT, signal.SIGTERM):
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(sig) is signal.SIG_IGN:  # by nohup
+                continue
             asyncio.get_running_loop().add_signal_handler(sig, self._interrupt)
 
     def _interrupt(self) -> None:

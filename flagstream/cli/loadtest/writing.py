@@ -32,8 +32,12 @@ def check_writable(path: Path | None, option: str) -> None:
         folder = _place(path).parent
         if not folder.is_dir():
             raise failure(f"{option} {path}: there is no folder {folder}", status=2)
-        if not os.access(folder, os.W_OK):
-            raise failure(f"{option} {path}: the folder {folder} cannot be written to", status=2)
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".flagstream-"):  # what permissions say is not all
+                pass
+        except OSError as error:
+            says = f"{option} {path}: the folder {folder} cannot be written to: {error.strerror or error}"
+            raise failure(says, status=2) from None
     elif not os.access(path, os.W_OK):
         raise failure(f"{option} {path} cannot be written to", status=2)
 
@@ -57,7 +61,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             path.write_bytes(content)
     except OSError as error:
         name = "standard output" if path == STDOUT else path
-        raise failure(f"{name} cannot be written: {error.strerror or error}") from None
+        kept = "" if path == STDOUT else _kept(path, content)
+        raise failure(f"{name} cannot be written: {error.strerror or error}{kept}") from None
+
+
+def _kept(path: Path, content: bytes) -> str:
+    """Write what cannot be had a second time where there may be room; return where, to go on a sentence."""
+    try:
+        descriptor, place = tempfile.mkstemp(prefix="flagstream-", suffix=path.suffix)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError:
+        return ""
+    return f"; it is in {place} instead"
 
 
 def _is_replaced(mode: int) -> bool:

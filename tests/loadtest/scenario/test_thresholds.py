@@ -101,11 +101,13 @@ delivery.p99_mss = "<= 500"
 "delivery.p99_ms" = "<= 500 ms"
 groups.flagstream.lost = "<= 2 * groups.direct.lost"
 faults.1.lost = "== 0"
+server.redis.rss_end = "<= 1e9"
+requests.sent = ">= 2 * requests.edge"
 """
     )
     with pytest.raises(ScenarioError) as caught:
         read(path)
-    first, second, third, fourth = (fault.removeprefix(f"{path}:") for fault in caught.value.faults)
+    first, second, third, fourth, fifth, sixth = (fault.removeprefix(f"{path}:") for fault in caught.value.faults)
     assert first.startswith("7: delivery.p99_mss is no figure: p99_mss is not among count, ")
     assert first.endswith("; did you mean p99_ms?")
     assert second == (
@@ -116,4 +118,6 @@ faults.1.lost = "== 0"
         '9: groups.flagstream.lost = "<= 2 * groups.direct.lost": groups.direct.lost names no group of this scenario: '
         "there are flagstream"
     )
+    assert fifth == "11: server.redis.rss_end cannot be known: the stack has no Redis: write redis = true under [local]"
+    assert sixth.startswith("12: requests.edge cannot be known: the stack has no edge")
     assert fourth == "10: faults.1.lost names no entry of the timeline, which are numbered from 1: there is none"
