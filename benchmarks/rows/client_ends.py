@@ -25,7 +25,8 @@ __all__ = ["WAYS", "Returns", "ends", "watched"]
 
 START: Final = 30.0
 POLL: Final = 0.02
-LIFE: Final = 0.6
+LIFE: Final = 1.1
+"""Seconds that a stream lives at least; one of less than 1 s counts as none for ours."""
 SPREAD: Final = 0.09
 """Seconds by which a stream lives longer than the one before, seven times over: ends fall anywhere in a second."""
 HOT: Final = 100
@@ -168,7 +169,7 @@ def ends(*, only: Sequence[str] = tuple(STREAMING), seconds: float = 20.0) -> Ta
     return Table(
         row="client-ends",
         title="From the end of a stream to the request for the next",
-        conditions={"seconds": seconds, **({"left_out": ", ".join(lacking)} if lacking else {})},
+        conditions={"seconds": seconds, "stream_s": LIFE, **({"left_out": ", ".join(lacking)} if lacking else {})},
         columns=["client", "way", "ends", "kept", "least_s", "median_s", "most_s", "a_second"],
         lines=[
             _line(client, way, seen[client, way])
