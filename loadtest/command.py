@@ -18,6 +18,9 @@ __all__ = ["run_command"]
 LINE: Final = 200
 """Characters of its last line that are quoted."""
 
+PIPE: Final = 1 << 16
+"""Bytes that a pipe holds (pipe(7))."""
+
 KEPT: Final = 4096
 """Bytes of what it says that are kept; it may say any number of them."""
 
@@ -67,10 +70,9 @@ class _Said:
         os.close(self.end)
 
     def read(self) -> None:
-        """Take what is there."""
+        """Take what is there: all that a pipe holds, once, for who writes without end would keep us here."""
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._begin, KEPT):
-                self.words = (self.words + data)[-KEPT:]
+            self.words = (self.words + os.read(self._begin, PIPE))[-KEPT:]
 
 
 def _last_line(words: bytes) -> str:
