@@ -157,8 +157,8 @@ def notes(results: Results, share: float) -> list[str]:
         )
     if share < SCARCE:
         said.append(
-            f"A worker got {share:.0%} of a core while it wanted all of one. The plan was given that, as a mean over "
-            "the run; what it was at each moment nobody knows.".replace("%", " %")
+            f"A worker got {share:.0%} of a core while it wanted all of one. The plan was given that for all of the "
+            "run; what it was at each moment nobody knows.".replace("%", " %")
         )
     return said
 

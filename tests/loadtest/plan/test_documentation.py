@@ -39,5 +39,7 @@ def test_the_manual_says_what_the_defaults_are() -> None:
     assert (costs.delivery_us, costs.open_us, costs.document_us) == (5.36, 68.0, 50.0)
     assert (costs.stream_kib, costs.edge_delivery_us, costs.edge_client_kib) == (0.83, 23.2, 47.4)
     assert Plan().origin.restart == pytest.approx(1.68 - 15_000 * costs.open_us * 1e-6)
+    assert f"{costs.open_alone_us:g} µs (`open_alone_us`)" in MANUAL
+    assert f"{costs.tls_open_us:g} µs, {costs.tls_delivery_us:g} µs and {costs.tls_kib:g} KiB (`tls_…`)" in MANUAL
     for price in (prices.cdn[0].per_gb, prices.cdn_per_10k_requests, prices.cdn_least, prices.machine):
         assert f"${price:g}" in MANUAL or f"${price:.2f}" in MANUAL
