@@ -66,6 +66,8 @@ class OwnCost:
     loop: float = 0.0
     queued: Histogram = field(default_factory=Histogram)
     """How long fetches of flags waited for one of its connections."""
+    answered: Histogram = field(default_factory=Histogram)
+    """How long they took then."""
     errors: dict[str, int] = field(default_factory=dict)
     _busy: dict[int, tuple[float, float]] = field(default_factory=dict)
     """By process: when it was heard last, and for how long it was busy then."""
@@ -92,6 +94,7 @@ class OwnCost:
         self.loop = max(self.loop, point.loop)
         for group in point.groups:
             self.queued.add(group.histograms["fetch_queued"])
+            self.answered.add(group.histograms["fetch_answered"])
         for words, times in point.errors.items():
             self.errors[words] = self.errors.get(words, 0) + times
 

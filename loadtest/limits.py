@@ -15,7 +15,7 @@ BUSY_FOR: Final = 1.0
 LATE_TIMER: Final = 0.25
 LATE_SHARE: Final = 0.05
 QUEUED: Final = 0.05
-QUEUED_SHARE: Final = 0.01
+ALL_BUT_A_FEW: Final = 0.99
 FULL: Final = 0.95
 FULL_SHARE: Final = 0.1
 
@@ -71,12 +71,12 @@ def limits(own: OwnCost, announced: Announcements) -> Iterator[str]:
             f"the generator was the limit: {announced.late} of {announced.planned} changes were sent more than "
             f"{LATE * 1e3:.0f} ms after their time; lower --rate, or give this machine less to do"
         )
-    waited = own.queued.percentile(1 - QUEUED_SHARE)
-    if waited is not None and waited > QUEUED:
+    waited, answered = own.queued.percentile(ALL_BUT_A_FEW), own.answered.percentile(ALL_BUT_A_FEW)
+    if waited is not None and waited > max(QUEUED, answered or 0.0):
         yield (
-            f"the generator was the limit: {QUEUED_SHARE:.0%} of the fetches of flags waited {waited * 1e3:.0f} ms or "
-            "longer for one of its connections, where each app has its own: raise the limit of open files (ulimit -n), "
-            "or use more --processes"
+            f"the generator was the limit: one in a hundred fetches of flags waited {waited * 1e3:.0f} ms or longer "
+            "for one of its connections, more than answers took, where each app has its own; use more --processes, "
+            "raise the limit of open files (ulimit -n), or have the clients on other hosts (--agent)"
         )
     if own.errors:
         kinds = ", ".join(f"{words} ({times})" for words, times in sorted(own.errors.items()))

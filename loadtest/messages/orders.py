@@ -87,7 +87,7 @@ class Start(Message, frozen=True, kw_only=True):
     """The last three digits of all versions of this run: only these are measured, whoever else publishes; -1: any."""
     report_every: float = 0.25
     fetchers: int = 0
-    """Connections for fetching flags, at most; 0: one a client, as far as the limit of open files goes."""
+    """Connections for fetching flags, at most; 0: as `loadtest.swarm.descriptors` has it."""
     first_source: int = 0
     """Number of its first own address in 127/8 where targets are on loopback; see `sources`."""
     sources: int = 8

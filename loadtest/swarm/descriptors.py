@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from typing import Final
 
 from loadtest.machine import file_limit
@@ -17,6 +18,11 @@ FEWEST_FETCHERS: Final = 128
 """Connections for fetching that a process may have however many streams it holds."""
 
 
+NEAR: Final = 8
+"""One of so many clients may fetch at a moment where the servers are on this host: an answer has no way to go, and an
+edge with as many clients as it has files needs two of them for each fetch that it passes on."""
+
+
 def capacity() -> int:
     """Raise the limit of open files as far as it goes, and return how many streams that lets this process hold."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -25,7 +31,7 @@ def capacity() -> int:
     return files - RESERVED
 
 
-def fetch_connections(start: Start, files: int) -> list[int]:
+def fetch_connections(start: Start, files: int, on_loopback: Sequence[bool]) -> list[int]:
     """Return how many connections for fetching each target gets: one a client, where `files` are enough for that.
 
     Half of the files that no stream needs stay free, for streams that open before the one they replace has closed.
@@ -36,5 +42,9 @@ def fetch_connections(start: Start, files: int) -> list[int]:
     shares = max(1, sum(1 for count in clients if count))
     if start.fetchers:
         return [max(1, start.fetchers // shares)] * len(clients)
-    room = max(FEWEST_FETCHERS, (files - RESERVED - sum(clients)) // 2)
-    return [max(1, min(count, room // shares)) for count in clients]
+    room = max(FEWEST_FETCHERS, (files - RESERVED - sum(clients)) // 2) // shares
+    wanted = [
+        max(FEWEST_FETCHERS // shares, count // NEAR) if near else count
+        for count, near in zip(clients, on_loopback, strict=True)
+    ]
+    return [max(1, min(each, room)) for each in wanted]

@@ -1,8 +1,8 @@
 """Fetching flags: what clients do once a stream has told them of something new, over connections that are kept.
 
-Apps have a connection each for it, and so have clients here as far as the limit of open files goes; beyond that they
-share. A fetch is counted from the moment that its client wanted it, so waiting for a connection is in its time, and
-counted by itself.
+Apps have a connection each for it, and so have clients here as far as that goes (see `loadtest.swarm.descriptors`);
+beyond that they share. A fetch is counted from the moment that its client wanted it, so waiting for a connection is in
+its time, and counted by itself.
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ class Generator:
         self._start = start
         run = self._run = Run(self._loop, epoch=start.epoch, signature=start.signature)
         places = [Place(target, start.first_source, start.sources) for target in start.targets]
+        most = fetch_connections(start, file_limit(), [place.sources.is_loopback for place in places])
         fetchers = [
-            Fetcher(run, place, most, start.timeout)
-            for place, most in zip(places, fetch_connections(start, file_limit()), strict=True)
+            Fetcher(run, place, connections, start.timeout) for place, connections in zip(places, most, strict=True)
         ]
         self._ledgers = [Ledger(int((start.began - start.epoch) * 1e6)) for _ in start.environments]
         chance = Random(start.seed * 1_000_003 + start.process)

@@ -44,7 +44,8 @@ class Sources:
         chosen = next((each for each in found if each[0] is socket.AF_INET), found[0])
         self.family = chosen[0]
         self.address = chosen[4]
-        own = self.family is socket.AF_INET and ipaddress.ip_address(self.address[0]).is_loopback
+        self.is_loopback = ipaddress.ip_address(self.address[0]).is_loopback
+        own = self.family is socket.AF_INET and self.is_loopback
         self._own = [source_address(first + number) for number in range(count)] if own else []
         self._turn = 0
 

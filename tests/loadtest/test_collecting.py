@@ -294,7 +294,7 @@ def test_fetches_that_wait_for_one_of_its_connections_make_the_generator_the_lim
     assert not list(limits(collected.own, Announcements()))  # one of a hundred, whatever it was
     collected.take(sample(0, 2 * STEP, GroupSample(fetch_queued=times(0.9), fetch_answered=times(0.02))))
     (warning,) = limits(collected.own, Announcements())
-    assert "1% of the fetches of flags waited 9" in warning
+    assert "one in a hundred fetches of flags waited 9" in warning
     assert "ulimit -n" in warning
     fetches = results(collected).fetches
     assert (fetches.queued.count, fetches.answered.count) == (101, 2)

@@ -108,42 +108,31 @@ async def test_what_a_fetch_waits_for_a_connection_is_told_apart_from_what_its_a
         assert told.longest("fetch") >= 3 * LATE
 
 
-@pytest.mark.asyncio
-async def test_each_client_has_a_connection_of_its_own_to_fetch_with() -> None:
-    waiting = asyncio.Event()
-    count = 140  # more than it has where descriptors are few
-
-    async def all_at_once(peer: Peer) -> None:
-        if len(peer.server.documents) == count:
-            waiting.set()
-        await waiting.wait()
-        await answers(200, b"[]")(peer)
-
-    async with ScriptedServer(document_scripts=[all_at_once] * count) as server, Driven() as driven:
-        await driven.open(server.port, "flagsmith-ios", count, fetches=True)
-        told = await driven.until(lambda told: told.counts["fetches"] == count)  # or the first would wait for ever
-        assert told.counts["fetches_failed"] == 0
-
-
 @pytest.mark.parametrize(
-    ("clients", "targets", "files", "expected"),
+    ("clients", "near", "files", "expected"),
     [
-        ([100], 1, 20_000, [100]),
-        ([19_000], 1, 20_000, [350]),
-        ([19_700], 1, 20_000, [128]),
-        ([3_000, 400], 2, 20_000, [3_000, 400]),
-        ([9_000, 9_000], 2, 20_000, [425, 425]),
-        ([0, 19_000], 2, 20_000, [1, 350]),
+        ([100], [False], 20_000, [100]),
+        ([19_000], [False], 20_000, [350]),
+        ([19_700], [False], 20_000, [128]),
+        ([3_000, 400], [False, False], 20_000, [3_000, 400]),
+        ([9_000, 9_000], [False, False], 20_000, [425, 425]),
+        ([0, 19_000], [False, False], 20_000, [1, 350]),
+        ([8_000], [True], 20_000, [1_000]),
+        ([500], [True], 20_000, [128]),
+        ([500, 4_000], [True, True], 20_000, [64, 500]),
     ],
-    ids=["one a client", "half of what is left", "never fewer", "by target", "shared by targets", "none without need"],
+    ids=[
+        *("one a client", "half of what is left", "never fewer", "by target", "shared by targets", "none without need"),
+        *("an eighth of those on this host", "never fewer on this host", "by target on this host"),
+    ],
 )
 def test_connections_for_fetching_are_as_many_as_clients_where_files_are_enough(
-    clients: list[int], targets: int, files: int, expected: list[int]
+    clients: list[int], near: list[bool], files: int, expected: list[int]
 ) -> None:
     start = Start(
         process=0,
         seed=1,
-        targets=[Target(name="origin", host="127.0.0.1", port=9) for _ in range(targets)],
+        targets=[Target(name="origin", host="127.0.0.1", port=9) for _ in clients],
         environments=[],
         groups=[
             Group(name="g", model=MODELS["flagstream"], target=target, first=0, count=count)
@@ -152,4 +141,4 @@ def test_connections_for_fetching_are_as_many_as_clients_where_files_are_enough(
         epoch=0.0,
         began=0.0,
     )
-    assert fetch_connections(start, files) == expected
+    assert fetch_connections(start, files, near) == expected
