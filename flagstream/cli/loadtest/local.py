@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,8 +22,9 @@ from flagstream.cli.data_folder import open_folder
 from flagstream.cli.failure import failure
 from flagstream.cli.loadtest.local_environments import make_environments
 from flagstream.cli.loadtest.local_figures import LocalFigures
+from flagstream.cli.loadtest.local_hurting import Hurting
 from flagstream.cli.loadtest.local_parts import Parts
-from flagstream.cli.loadtest.local_processes import Processes, frozen
+from flagstream.cli.loadtest.local_processes import Processes
 from flagstream.cli.loadtest.local_settings import drain_of, environ_of
 from flagstream.cli.loadtest.sweeping import PREFIX, sweep
 from flagstream.cli.ports import free_port
@@ -39,8 +41,8 @@ __all__ = ["LocalStack"]
 SHOWN: Final = 2000
 """Characters of what a program said that are shown when it failed."""
 
-MARGIN: Final = 30.0
-"""Seconds beyond the drain that the end of a program and its replacement may take."""
+ROOM: Final = 1 << 20
+"""Bytes of a file system below which that is why programs fail."""
 
 
 class LocalStack:
@@ -113,7 +115,7 @@ class LocalStack:
         except BaseException:
             self._stack.kill()  # what has only begun to start may not yet hear that it is to stop
             raise
-        self._parts = Parts(self._stack, self._local.workers)
+        self._hurting = Hurting(Parts(self._stack, self._local.workers), self._drain)
         self._figures = await exits.enter_async_context(LocalFigures(self._stack))
         exits.push_async_callback(_cancelled, asyncio.create_task(self._stack.keep_running(), name="local stack"))
 
@@ -122,10 +124,7 @@ class LocalStack:
             await self._stack.start()
             self._environments = await make_environments(self.publisher_url, self.admin_token, self._count)
         except ChildFailedError as error:
-            said = "" if error.log is None else error.log.read_text(errors="replace")[-SHOWN:].strip()
-            raise StackError(
-                f"{error.name} ended with status {error.status} before it was ready; it said:\n{said}"
-            ) from None
+            raise StackError(f"{error.name} {ending(error.status)} before it was ready; {_words(error)}") from None
         except TimeoutError:
             raise StackError("the programs of the stack did not become ready in time; is the machine busy?") from None
         except httpx.HTTPError as error:
@@ -179,61 +178,20 @@ class LocalStack:
         return await self._figures.read()
 
     async def kill(self, part: str, down: float) -> None:
-        """End a part by SIGKILL; it is started again `down` seconds later. Returns when it is gone.
-
-        Raises StackError where there is no such part, and for workers with `down`: their supervisor waits for nobody.
-        """
-        await self._end(part, signal.SIGKILL, down)
+        """End a part by SIGKILL, see `Hurting.kill`."""
+        await self._hurting.kill(part, down)
 
     async def stop(self, part: str, down: float) -> None:
-        """End a part by SIGTERM; it is started again `down` seconds later. Returns when it is gone.
-
-        Raises StackError as `kill` does, and where a part takes longer than its drain and half a minute.
-        """
-        await self._end(part, signal.SIGTERM, down)
-
-    async def _end(self, part: str, sig: signal.Signals, down: float) -> None:
-        program = self._parts.program(part)
-        is_worker = part in {"worker", "workers"}
-        if is_worker and down:
-            raise StackError(f"{part} cannot be kept down: the supervisor starts it at once; take stream_server")
-        pids = self._parts.pids(part)
-        with Processes(pids) as processes:
-            if not is_worker:
-                program.stay_away(down)
-            if is_worker or sig == signal.SIGKILL:
-                processes.tell(sig)
-            else:
-                # The first tells the others, each in its way.
-                with Processes(pids[:1]) as first:
-                    first.tell(sig)
-            await self._gone(processes, part, self._drain + MARGIN)
-
-    @staticmethod
-    async def _gone(processes: Processes, what: str, within: float) -> None:
-        try:
-            async with asyncio.timeout(within):
-                await processes.ended()
-        except TimeoutError:
-            raise StackError(f"{what} had not ended {within:g} s after it was told to") from None
+        """End a part by SIGTERM, see `Hurting.stop`."""
+        await self._hurting.stop(part, down)
 
     async def freeze(self, part: str, seconds: float) -> None:
         """Stop the processes of a part for `seconds` (SIGSTOP, SIGCONT)."""
-        self._parts.program(part)
-        async with frozen(self._parts.pids(part)):
-            await asyncio.sleep(seconds)
+        await self._hurting.freeze(part, seconds)
 
     async def deploy(self) -> None:
-        """Replace the workers of the stream server in place (SIGHUP); returns when the last old one has ended.
-
-        They go one after the other, each when its successor has loaded, for which half a minute is allowed, and drain
-        meanwhile. Raises StackError where one has not ended half a minute after all that.
-        """
-        supervisor = self._parts.pids("stream_server")[:1]
-        with Processes(supervisor) as told, Processes(self._parts.workers()) as old:
-            told.tell(signal.SIGHUP)
-            loading = MARGIN * len(self._parts.workers())
-            await self._gone(old, "a worker that was to be replaced", loading + self._drain + MARGIN)
+        """Replace the workers of the stream server in place (SIGHUP), see `Hurting.deploy`."""
+        await self._hurting.deploy()
 
 
 async def _ended(stack: Stack) -> None:
@@ -248,3 +206,13 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def _words(error: ChildFailedError) -> str:
+    """Return what a program said that failed."""
+    if error.log is None:
+        return "its own message is above"
+    if said := error.log.read_text(errors="replace")[-SHOWN:].strip():
+        return f"it said:\n{said}"
+    free = shutil.disk_usage(error.log.parent).free
+    return "it said nothing" + ("" if free > ROOM else f", and {error.log.parent} has no room left: set TMPDIR")
