@@ -10,6 +10,7 @@ from loadtest.plan.outcome import Outcome
 from loadtest.plan.planning import played
 from loadtest.plan.rows import Rows
 from loadtest.plan.sampled import busiest, counted, padded, sampled
+from loadtest.plan.settings import Plan
 from loadtest.report.figures import change, count, plain, rate, s
 from loadtest.report.plots import Unit
 from loadtest.results import Results
@@ -136,11 +137,11 @@ def compared(results: Results) -> Comparison:
             *([origin] if plan.edge.on else []),  # else it is that of the clients once more
         ],
         faults=[(fault.at_s, fault.what) for fault in results.faults],
-        notes=notes(results, plan.origin.share),
+        notes=notes(results, plan),
     )
 
 
-def notes(results: Results, share: float) -> list[str]:
+def notes(results: Results, plan: Plan) -> list[str]:
     """Return what of the difference is not the plan's but the machine's, by what the run says of itself."""
     said = [f"The run says: {warning}." for warning in results.warnings]
     if results.generator.was_the_limit:
@@ -148,19 +149,24 @@ def notes(results: Results, share: float) -> list[str]:
             "So its times and its peaks are those of a machine that was full, and say nothing for or against the plan: "
             "clients came, were cut and were counted late. Who is cut and how many streams are opened can be compared."
         )
-    environments = int(results.scenario.get("environments", {}).get("count", 0))
-    if results.requests.origin_streams_peak is not None and results.scenario.get("local", {}).get("edge") == "varnish":
+    workers, environments = plan.origin.processes, plan.environments.count
+    if plan.edge.on and workers > 1 and any(fault.what == "kill worker" for fault in results.faults):
+        spread = ((workers - 1) / environments) ** 0.5 / workers
         said.append(
-            f"Behind an edge all clients of an environment are at one worker, and which one is chance: a killed one of "
-            f"two has the streams of half of {environments} environments, give or take "
-            f"{1 / (2 * max(environments, 1) ** 0.5):.0%}.".replace("%", " %")
+            "Behind an edge all clients of an environment are at one worker, and which one is chance: one of "
+            f"{workers} has those of {_percent(1 / workers)} of the {environments} environments, give or take "
+            f"{_percent(spread)}."
         )
-    if share < SCARCE:
+    if plan.origin.share < SCARCE:
         said.append(
-            f"A worker got {share:.0%} of a core while it wanted all of one. The plan was given that for all of the "
-            "run; what it was at each moment nobody knows.".replace("%", " %")
+            f"A worker got {_percent(plan.origin.share)} of a core while it wanted all of one. The plan was given that for all of the "
+            "run; what it was at each moment nobody knows."
         )
     return said
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
 
 
 def _next(results: Results, at: float) -> float:

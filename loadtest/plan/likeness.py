@@ -34,7 +34,7 @@ def plan_of(results: Results) -> Plan:
     failures = [_failure(fault.model_dump(), scenario.local.workers) for fault in scenario.timeline]
     for mix in scenario.clients.mix:
         if mix.stays is not None or mix.slow is not None:
-            raise UnlikeError("clients that leave, or read slowly, are in no plan")
+            raise UnlikeError("some of its clients leave, or read slowly, and those of a plan do not")
     return Plan.model_validate(
         {
             "title": results.title or results.name,
@@ -81,6 +81,9 @@ def share_had(results: Results) -> float:
         if fault.what == "kill workers"
         for cores in _until_one_opens(results, fault, used)
     ]
+    behind_edge = results.scenario.get("local", {}).get("edge") == "varnish"
+    if behind_edge and not any(fault.what.startswith("kill worker") for fault in results.faults):
+        return 1.0  # who waits there waits for the edge
     crowd = results.streams.clients * CROWD
     alone = [
         cores for cores, connecting in zip(used, series.connecting, strict=False) if connecting >= crowd and cores > 0
@@ -125,4 +128,7 @@ def _failure(fault: dict[str, Any], workers: int) -> dict[str, Any]:
             return {"at": fault["at"], "do": "cdn", "down": down, "reroute": 86_400}
         case "deploy", _:
             return {"at": fault["at"], "do": "deploy", "down": down}
-    raise UnlikeError(f"no plan has {what!r}{f' of {part!r}' if part else ''}; see docs/planning.md for what it has")
+    raise UnlikeError(
+        f"its timeline has {what!r}{f' of {part!r}' if part else ''} at {fault['at']:g} s, which no plan can play; "
+        "docs/planning.md has what fails in one"
+    )

@@ -63,7 +63,10 @@ def test_one_worker_of_four_is_a_quarter_of_them() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"timeline": [{"at": 1, "do": "freeze", "part": "workers", "down": 3}]}, "no plan has 'freeze' of 'workers'"),
+        (
+            {"timeline": [{"at": 1, "do": "freeze", "part": "workers", "down": 3}]},
+            "has 'freeze' of 'workers' at 1 s, which no plan",
+        ),
         ({"clients": {"count": 1, "mix": [{"model": "eventsource", "slow": {}}]}}, "read slowly"),
         ({"clients": {}}, "cannot be read"),
     ],
@@ -133,6 +136,16 @@ def test_what_the_machine_spoilt_is_said_beside_the_figures(tmp_path: Path) -> N
         assert "a machine that was full" in shown
         assert "20 % of a core" in shown
     assert compared(results()).notes == []
+
+
+def test_behind_an_edge_it_is_said_how_much_chance_there_is_in_who_is_cut() -> None:
+    changed = {"local": {"workers": 2, "edge": "varnish"}, "environments": {"count": 25}}
+    kill = [{"at": 12, "do": "kill", "part": "worker"}]
+    run = structs.replace(results(**changed, timeline=kill), faults=[Fault(number=1, at_s=12.0, what="kill worker")])
+    assert "50 % of the 25 environments, give or take 10 %." in compared(run).notes[0]
+    # Who waits behind an edge where no worker is killed waits for the edge, and tells nothing of the workers.
+    crowd = Series(at_s=[1.0, 2.0, 3.0], connecting=[0, 300, 400], cpu={"stream_server": [0.01, 0.01, 0.01]})
+    assert share_had(structs.replace(results(**changed, timeline=[]), series=crowd, faults=[])) == 1.0
 
 
 def test_the_command_compares_and_writes_a_page(tmp_path: Path) -> None:
