@@ -159,8 +159,8 @@ def notes(results: Results, plan: Plan) -> list[str]:
         )
     if plan.origin.share < SCARCE:
         said.append(
-            f"A worker got {_percent(plan.origin.share)} of a core while it wanted all of one. The plan was given that for all of the "
-            "run; what it was at each moment nobody knows."
+            f"A worker got {_percent(plan.origin.share)} of a core while it wanted all of one. The plan was given that "
+            "for all of the run; what it was at each moment nobody knows."
         )
     return said
 
