@@ -7,12 +7,14 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 
+import msgspec
 import pytest
 
 from flagstream.settings import load
+from loadtest.results import Delivery, GroupResults, Results
 from loadtest.scenario.reading import names, read
 from loadtest.scenario.schema import Scenario
-from loadtest.scenario.thresholds import condition
+from loadtest.scenario.thresholds import condition, judged
 from stream_server.settings import StreamServerSettings
 
 FORMS = [(name, short) for name in names() for short in (False, True)]
@@ -38,6 +40,21 @@ def test_it_is_whole_and_nothing_may_be_lost(name: str, short: bool) -> None:
     assert lost & {"lost", "groups.quick.lost"}
     assert {"out_of_order", "publishing.failed"} <= set(scenario.thresholds)
     assert any(path.endswith("delivery.p99_ms") for path in scenario.thresholds)
+
+
+@pytest.mark.parametrize("name", sorted({*names()} - {"edge", "slow-readers"}))
+@pytest.mark.parametrize("short", [False, True], ids=["whole", "short"])
+def test_dropped_changes_fail_it_although_the_next_stream_makes_up_for_them(name: str, short: bool) -> None:
+    scenario = read(name, short=short)
+    (figure,) = (path for path in scenario.thresholds if path.endswith(".delivery.skipped"))
+    group = GroupResults(name=figure.split(".")[1], model="", via="origin", delivery=Delivery(count=200, skipped=8))
+    results = Results(name=name, title="", verdict="passed", groups=[group])
+    told = msgspec.structs.replace(group, delivery=Delivery(count=240, skipped=2))
+    whole = msgspec.structs.replace(results, groups=[told])
+    assert [[each.passed for each in judged(of, {figure: scenario.thresholds[figure]})] for of in (results, whole)] == [
+        [False],
+        [True],
+    ]
 
 
 @pytest.mark.parametrize(("name", "short"), FORMS, ids=IDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -82,11 +83,13 @@ def test_every_built_in_scenario_is_named_with_its_purpose() -> None:
 
 
 def test_its_example_is_a_scenario(tmp_path: Path) -> None:
-    example, thresholds = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+    example, command, thresholds = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
     path = tmp_path / "x.toml"
     path.write_text(example)
     assert read(path).clients.count == 2_000
     assert read(path, short=True).clients.count == 200
+    (entry,) = tomllib.loads(command)["timeline"]
+    assert Fault.model_validate(entry).do == "run"
     for line in thresholds.splitlines()[1:]:
         figure, text = line.split(" = ", maxsplit=1)
         assert not figure_fault(figure, groups=["edge", "direct"], faults=0)
