@@ -44,7 +44,6 @@ def fetch_connections(start: Start, files: int, on_loopback: Sequence[bool]) -> 
         return [max(1, start.fetchers // shares)] * len(clients)
     room = max(FEWEST_FETCHERS, (files - RESERVED - sum(clients)) // 2) // shares
     wanted = [
-        max(FEWEST_FETCHERS // shares, count // NEAR) if near else count
-        for count, near in zip(clients, on_loopback, strict=True)
+        max(FEWEST_FETCHERS, count // NEAR) if near else count for count, near in zip(clients, on_loopback, strict=True)
     ]
     return [max(1, min(each, room)) for each in wanted]

@@ -119,7 +119,7 @@ async def test_what_a_fetch_waits_for_a_connection_is_told_apart_from_what_its_a
         ([0, 19_000], [False, False], 20_000, [1, 350]),
         ([8_000], [True], 20_000, [1_000]),
         ([500], [True], 20_000, [128]),
-        ([500, 4_000], [True, True], 20_000, [64, 500]),
+        ([500, 4_000], [True, True], 20_000, [128, 500]),
     ],
     ids=[
         *("one a client", "half of what is left", "never fewer", "by target", "shared by targets", "none without need"),
