@@ -22,6 +22,7 @@ from loadtest.plan.demand import events_per_s, formula_rates
 from loadtest.plan.documents import documents_of
 from loadtest.plan.failures import described, failure_outcome
 from loadtest.plan.outcome import Bandwidth, Outcome, Series, Steady
+from loadtest.plan.rows import counted_as
 from loadtest.plan.settings import Plan
 from loadtest.plan.simulation import Simulation
 from loadtest.plan.sizing import processes_for
@@ -104,6 +105,13 @@ def notes(plan: Plan, steady: Steady) -> list[str]:
         found.append(
             f"No whole lifetime of the steady state is simulated: that takes {wanted:g} s before the first failure. "
             "Rows of the steady state are of what there was, machines and costs by formula."
+        )
+    held = plan.origin.processes * plan.costs.streams_per_process
+    if held and steady.origin_streams_peak > held:
+        found.append(
+            f"The plan's {counted_as(plan.origin.processes, 'process holds', 'processes hold')} {held:,} streams "
+            f"(costs.streams_per_process); the {steady.origin_streams_peak:,.0f} at the origin are simulated as if they "
+            "fitted."
         )
     direct = sum(mix.share for mix in plan.clients.mix if mix.via == "origin")
     if plan.edge.on and direct:

@@ -54,8 +54,9 @@ def test_a_plan_that_sees_no_steady_state_says_so_and_is_priced_by_formula() -> 
         ({"failures": [{"at": 80, "do": "origin", "down": 60}]}, "origin killed for 60 s at 80 s lasts beyond the run"),
         ({"clients": of("flagstream", 10, mix=[{"model": "flagstream", "via": "origin"}])}, "100 % of the clients go"),
         ({"changes": {"per_environment_per_hour": 36_000}}, "at most every 0.25 s: 4 events a second"),
+        ({"origin": {"processes": 1}, "costs": {"streams_per_process": 1}}, "the 2 at the origin are simulated as if"),
     ],
-    ids=["outage beyond the run", "past the edge", "coalesced"],
+    ids=["outage beyond the run", "past the edge", "coalesced", "more streams than files"],
 )
 def test_what_is_not_as_one_may_expect_is_noted(given: dict[str, Any], says: str) -> None:
     outcome = played(plan(**{"clients": of("flagstream", 10), "run": {"seconds": 130, "step": 0.25}, **given}))
