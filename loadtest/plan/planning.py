@@ -110,8 +110,8 @@ def notes(plan: Plan, steady: Steady) -> list[str]:
     if held and steady.origin_streams_peak > held:
         found.append(
             f"The plan's {counted_as(plan.origin.processes, 'process holds', 'processes hold')} {held:,} streams "
-            f"(costs.streams_per_process); the {steady.origin_streams_peak:,.0f} at the origin are simulated as if they "
-            "fitted."
+            f"(costs.streams_per_process); the {steady.origin_streams_peak:,.0f} at the origin are simulated as if "
+            "they fitted."
         )
     direct = sum(mix.share for mix in plan.clients.mix if mix.via == "origin")
     if plan.edge.on and direct:
