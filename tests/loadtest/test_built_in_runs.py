@@ -54,3 +54,9 @@ def test_a_built_in_scenario_passes_in_its_short_form(name: str, tmp_path: Path)
     assert found["generator"]["errors"] == {}
     assert b"<script" in page.read_bytes()
     assert "Traceback" not in done.stderr
+    if name == "edge":
+        asked = {group["via"]: group["streams"]["requests"] for group in found["groups"]}
+        requests = found["requests"]
+        assert (requests["sent"], requests["sent_to_edge"]) == (asked["origin"] + asked["edge"], asked["edge"])
+        assert 0 < requests["edge_sent_on"] < asked["edge"] / 10
+        assert requests["origin"] <= asked["origin"] + requests["edge_sent_on"]  # the last ones may not be told yet
