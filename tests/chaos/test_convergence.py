@@ -117,7 +117,12 @@ async def test_every_client_ends_at_the_newest_version_whatever_dies(world: Worl
         own = [each for each in environments if not each.is_foreign]
         clients = {
             each.key: await stack.enter_async_context(
-                FlagClient(environment_key=each.key, api_url=world.streams.url, stream_url=world.streams.url)
+                FlagClient(
+                    environment_key=each.key,
+                    api_url=world.streams.url,
+                    stream_url=world.streams.url,
+                    ready_timeout=60,
+                )
             )
             for each in own
         }

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -23,7 +22,8 @@ from stream_server.app import Parts, Place, assemble, create_app
 from stream_server.listening import bind, url_of
 from stream_server.server import Server
 from stream_server.settings import DRAIN_MARGIN, SHORTEST_WINDOW, StreamServerSettings
-from tests.servers import NatsServer, Process, json_lines, wait_until
+from tests.programs import COMMAND, unmeasured
+from tests.servers import ForkedProcess, NatsServer, Process, json_lines, wait_until
 
 PATIENCE = 30.0
 SHORTEST_SHARED = SHORTEST_WINDOW + 2
@@ -271,7 +271,9 @@ class Program:
         """Wait for its end and return the exit status."""
         assert self.process.popen is not None
         await until(lambda: not self.process.running, "the end of the program")
-        return int(self.process.popen.returncode)
+        status = self.process.popen.poll()
+        assert status is not None
+        return status
 
     def signal(self, sig: signal.Signals) -> None:
         os.kill(self.process.pid, sig)
@@ -300,10 +302,13 @@ def program(folder: Path, *, files: int = 0, **settings: Any) -> Iterator[Progra
     }
     env = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_SERVER_")}
     env |= {f"STREAM_SERVER_{name.upper()}": str(value) for name, value in short.items()}
-    command = [sys.executable, "-m", "flagstream", "serve"]
-    if files:
-        command = ["prlimit", f"--nofile={files}:{files}", *command]  # of util-linux; becomes the command
-    started = Program(Process(command, log=folder / "stream_server.log", env=env).start())
+    log = folder / "stream_server.log"
+    if files or "workers" in settings or "supervised" in settings:  # what has processes of its own is measured
+        limited = ["prlimit", f"--nofile={files}:{files}"] if files else []  # of util-linux; becomes the command
+        process = Process([*limited, *COMMAND, "serve"], log=log, env=env)
+    else:
+        process = ForkedProcess(["serve"], log=log, env=unmeasured(env))
+    started = Program(process.start())
     try:
         yield started
     finally:
