@@ -57,7 +57,7 @@ async def _no_providers_are_left() -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def _a_gap_is_a_status_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdk_client.subscription.GRACE", 0.5)
+    monkeypatch.setattr("sdk_client.subscription.GRACE", 1.0)
 
 
 def provider_of(server: ScriptedServer, **settings: Any) -> FlagstreamProvider:
