@@ -46,7 +46,10 @@ async def test_clients_change_streams_without_a_gap_and_still_share_each_of_them
     with Site(tmp_path, nats_server, waiting_room=False, life=LIFE).running() as site:
         key = site.make("Production")[0].key
         async with contextlib.AsyncExitStack() as stack:
-            clients = [FlagClient(environment_key=key, api_url=site.edge.url, hooks=watched) for _ in range(CLIENTS)]
+            clients = [
+                FlagClient(environment_key=key, api_url=site.edge.url, hooks=watched, ready_timeout=60)
+                for _ in range(CLIENTS)
+            ]
             before = opened(site)
             for client in clients:
                 await stack.enter_async_context(client)
