@@ -16,7 +16,7 @@ from loadtest.swarm.ledger import Cell
 from loadtest.swarm.sources import GENERATOR_ERRORS
 from loadtest.swarm.stream import Stream
 from loadtest.swarm.tls import TlsStream
-from sdk_client import headers as header_rules
+from sdk_client.headers import remaining_join_window, remaining_lifetime, retry_after
 
 __all__ = ["OPEN", "Opener"]
 
@@ -129,17 +129,17 @@ class Opener(Holder):
 
     def _replace(self, stream: Stream, head: Head, now: float) -> None:
         told = head.texts("x-stream-lifetime", "x-stream-join-window", "age")
-        left = header_rules.remaining_lifetime(told)
+        left = remaining_lifetime(told)
         if left is None:
             return
         stream.given_up = now + left + self.crew.model.overdue
-        after = replace_after(left, header_rules.remaining_join_window(told) or 0.0, self.crew.chance)
+        after = replace_after(left, remaining_join_window(told) or 0.0, self.crew.chance)
         if after is not None:
             self._open_at(now + after)
 
     def refused(self, head: Head) -> None:
         """Take that the answer is no stream, before it is lost; when it says for how long to stay away, that counts."""
-        self.retry_after = header_rules.retry_after(head.texts("retry-after"))
+        self.retry_after = retry_after(head.texts("retry-after"))
 
     def lost(self, stream: Stream, loss: Loss, words: str, *, kept: bool = False) -> None:
         """Take that `stream` is over, or never was one; `kept`: its connection still is."""
