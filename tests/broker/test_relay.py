@@ -16,7 +16,7 @@ from publisher.messages.jetstream import call
 from publisher.models import Announcement, Base, Change
 from publisher.provision import Difference, configuration
 from publisher.reconcile import Reconciler
-from publisher.relay import DATABASE_ERRORS
+from publisher.relay import DATABASE_ERRORS, Relay
 from tests.broker.conftest import Link, Publishing, linked, opened, publishing, rows, settled, until
 from tests.servers import NatsServer, PostgresServer
 
@@ -46,6 +46,8 @@ async def test_what_a_writer_pushes_is_published_and_marked_and_its_change_dated
 ) -> None:
     async with publishing(nats_server.url, database, poll_interval=3600) as publisher:
         await until(lambda: has_compared(publisher.reconciler), "the first comparison")
+        # A look that is under way may find what is pushed meanwhile, and both publish it.
+        await until(lambda: has_looked(publisher.relay), "the look of its start")
         versions = await change(database, "e", by=publisher.relay.id)
         async with database.write() as session:
             await session.execute(
@@ -63,6 +65,10 @@ async def test_what_a_writer_pushes_is_published_and_marked_and_its_change_dated
 
 async def has_compared(reconciler: Reconciler) -> bool:
     return reconciler.last is not None
+
+
+async def has_looked(relay: Relay) -> bool:
+    return not relay._look.is_set() and not relay._claiming.locked()
 
 
 async def test_rows_that_a_killed_process_left_are_published(
