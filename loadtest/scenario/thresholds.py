@@ -97,7 +97,7 @@ def told_by_servers(scenario: Scenario) -> Iterator[str]:
         name = rest.partition(".")[0]
         if (
             first == "server"
-            or (first == "requests" and name != "sent")
+            or (first == "requests" and name not in _COUNTED_BY_CLIENTS)
             or (first == "drift" and name in {"cpu", "rss", "origin_streams"})
         ):
             yield path
@@ -113,6 +113,7 @@ def _needed(scenario: Scenario) -> dict[str, None]:
     return found
 
 
+_COUNTED_BY_CLIENTS: Final = {"sent", "sent_to_edge"}
 _OF_SERVERS: Final = re.compile(r"server\.(\w+)\.|drift\.(?:cpu|rss)\.(\w+)$|requests\.(edge\w*)$")
 
 
@@ -122,7 +123,7 @@ def _lacks(path: str, local: Local) -> str:
     part = next(filter(None, match.groups()), "") if match else ""
     if part == "redis" and not local.redis:
         return "the stack has no Redis: write redis = true under [local]"
-    if part in {"varnish", "waiting_room", "edge", "edge_clients_peak"} and local.edge == "none":
+    if (part in {"varnish", "waiting_room"} or part.startswith("edge")) and local.edge == "none":
         return 'the stack has no edge: write edge = "varnish" under [local]'
     return ""
 

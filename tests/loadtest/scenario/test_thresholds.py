@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.results import Delivery, GroupResults, Results, Threshold
 from loadtest.scenario.reading import ScenarioError, read
-from loadtest.scenario.thresholds import Condition, condition, judged
+from loadtest.scenario.thresholds import Condition, condition, judged, told_by_servers
 
 RESULTS = Results(
     name="x",
@@ -87,6 +87,27 @@ def test_thresholds_are_judged_in_their_order() -> None:
     assert [each.figure for each in judged(RESULTS, thresholds)] == list(thresholds)
 
 
+def test_only_what_servers_count_takes_a_stack_of_our_own(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(
+        """\
+title = "t"
+seconds = 5
+[clients]
+count = 1
+open_over = 1
+[local]
+edge = "varnish"
+[thresholds]
+requests.sent_to_edge = "<= requests.sent"
+requests.edge_sent_on = "<= 10"
+delivery.count = ">= drift.open"
+lost = "<= server.varnish.cpu_s"
+"""
+    )
+    assert list(told_by_servers(read(path))) == ["requests.edge_sent_on", "server.varnish.cpu_s"]
+
+
 def test_thresholds_of_a_scenario_that_cannot_be_judged_are_faults_at_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(
@@ -103,11 +124,13 @@ groups.flagstream.lost = "<= 2 * groups.direct.lost"
 faults.1.lost = "== 0"
 server.redis.rss_end = "<= 1e9"
 requests.sent = ">= 2 * requests.edge"
+requests.edge_sent_on = "<= 10"
 """
     )
     with pytest.raises(ScenarioError) as caught:
         read(path)
-    first, second, third, fourth, fifth, sixth = (fault.removeprefix(f"{path}:") for fault in caught.value.faults)
+    said = [fault.removeprefix(f"{path}:") for fault in caught.value.faults]
+    first, second, third, fourth, fifth, sixth, seventh = said
     assert first.startswith("7: delivery.p99_mss is no figure: p99_mss is not among count, ")
     assert first.endswith("; did you mean p99_ms?")
     assert second == (
@@ -120,4 +143,5 @@ requests.sent = ">= 2 * requests.edge"
     )
     assert fifth == "11: server.redis.rss_end cannot be known: the stack has no Redis: write redis = true under [local]"
     assert sixth.startswith("12: requests.edge cannot be known: the stack has no edge")
+    assert seventh.startswith("13: requests.edge_sent_on cannot be known: the stack has no edge")
     assert fourth == "10: faults.1.lost names no entry of the timeline, which are numbered from 1: there is none"
