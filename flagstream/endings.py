@@ -24,4 +24,10 @@ def die_with_parent(sig: signal.Signals) -> None:
 
 def ending(status: int) -> str:
     """Return how a process ended by its return code: negative ones are signals (`subprocess.Popen.returncode`)."""
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # between SIGRTMIN and SIGRTMAX they have none
+        name = f"signal {-status}"
+    return f"was killed by {name}"

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ STEADY = 10.0
 """Seconds after which a child that runs is taken to be well, and its next restart is at once again."""
 
 LONGEST_PAUSE = 5.0
+KNOWN_DEATHS = 1000
+"""As many are remembered: who runs for months may die without end."""
 
 
 class ChildFailedError(Exception):
@@ -61,8 +64,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._away: float | None = None
-        self.deaths: list[int] = []
-        """The statuses with which it ended although nobody had ended it."""
+        self.deaths: deque[tuple[float, int]] = deque(maxlen=KNOWN_DEATHS)
+        """When (of the monotonic clock) it ended although nobody had ended it, and with which status."""
 
     @property
     def pids(self) -> list[int]:
@@ -99,7 +102,7 @@ class Child:
             if self._is_stopping():
                 return
             if self._away is None:
-                self.deaths.append(status)
+                self.deaths.append((time.monotonic(), status))
                 pause = 0.0 if time.monotonic() - began > STEADY else min(max(pause * 2, 0.1), LONGEST_PAUSE)
                 log.warning("program died and is started again", name=self.name, status=status, after_seconds=pause)
                 await asyncio.sleep(pause)

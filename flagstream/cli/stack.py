@@ -186,9 +186,10 @@ class Stack:
         """Return the processes of each program."""
         return {child.name if child is not self.nats else "nats": child.pids for child in self._children}
 
-    def deaths(self) -> dict[str, list[int]]:
-        """Return with which statuses programs ended by themselves, of those that did."""
-        return {child.name: child.deaths for child in self._children if child.deaths}
+    def deaths(self) -> list[tuple[str, int]]:
+        """Return which programs ended by themselves, and with which status, in the order in which they did."""
+        found = sorted((at, child.name, status) for child in self._children for at, status in child.deaths)
+        return [(name, status) for _, name, status in found]
 
     def described(self, demo: dict[str, str] | None) -> dict[str, Any]:
         """Return what `flagstream up --json` prints."""

@@ -25,6 +25,7 @@ from flagstream.cli.loadtest.local_figures import Total
 from flagstream.cli.loadtest.local_parts import Parts
 from flagstream.cli.loadtest.local_settings import environ_of
 from flagstream.cli.stack import Ports, Stack
+from flagstream.endings import ending
 from flagstream.settings import SettingsError
 from loadtest.scenario.schema import PARTS, Local
 from loadtest.stack import Stack as WantedStack
@@ -313,6 +314,21 @@ def test_a_part_that_this_stack_does_not_have_is_named_with_what_would_give_it_o
         with pytest.raises(StackError, match=f"this stack has no {part}: give it {gives}"):
             parts.pids(part)
     assert {*PROGRAMS, "worker", "workers"} == set(PARTS)
+
+
+def test_programs_that_died_are_told_of_in_the_order_in_which_they_did(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path)
+    stack = Stack(folder, Ports(1, 2, 3), 1)
+    folder.close()
+    stack.publisher.deaths.append((1.0, -signal.SIGKILL))
+    stack.nats.deaths.append((2.0, 1))
+    stack.publisher.deaths.append((3.0, -35))
+    said = [f"{name} {ending(status)}" for name, status in stack.deaths()]
+    assert said == [
+        "publisher was killed by SIGKILL",
+        "nats-server ended with status 1",
+        "publisher was killed by signal 35",
+    ]
 
 
 @pytest.mark.asyncio

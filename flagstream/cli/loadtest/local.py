@@ -167,11 +167,7 @@ class LocalStack:
 
     def troubles(self) -> Sequence[str]:
         """Return which programs have ended although nothing of the scenario ended them, workers excepted."""
-        return [
-            f"{name} {ending(status)} by itself, and was started again"
-            for name, statuses in self._stack.deaths().items()
-            for status in statuses
-        ]
+        return [f"{name} {ending(status)} by itself, and was started again" for name, status in self._stack.deaths()]
 
     async def figures(self) -> Figures:
         """Return what the servers say, see `LocalFigures`; costs some milliseconds of CPU, most of it at the server."""
