@@ -69,9 +69,13 @@ def _kept(path: Path, content: bytes) -> str:
     """Write what cannot be had a second time where there may be room; return where, to go on a sentence."""
     try:
         descriptor, place = tempfile.mkstemp(prefix="flagstream-", suffix=path.suffix)
+    except OSError:
+        return ""
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-    except OSError:
+    except OSError:  # half a report is none, and takes room where there was none
+        Path(place).unlink(missing_ok=True)
         return ""
     return f"; it is in {place} instead"
 
