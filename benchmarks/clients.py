@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.clients faults     # ours and the published ones in one fault script, 10 minutes
     .venv/bin/python -m benchmarks.clients faults --quick --only FlagClient "Flagsmith Python 6.3"
     .venv/bin/python -m benchmarks.clients table      # the newest run of each client, as the table in the docs
-    .venv/bin/python -m benchmarks.clients ends       # how soon each comes back, by how its stream ended, 15 minutes
+    .venv/bin/python -m benchmarks.clients ends       # how soon each comes back, by how its stream ended, 20 minutes
     .venv/bin/python -m benchmarks.clients crowd      # CPU and memory of 1,000 FlagClients in one process
     .venv/bin/python -m benchmarks.clients imports    # time to import, beside httpx and Flagsmith's
     .venv/bin/python -m benchmarks.clients size       # the wheel, and what an app installs with it
