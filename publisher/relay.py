@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from flagstream.cancelling import cancel
 from flagstream.logs import get_logger, key_id
 from publisher import messages, outbox
 from publisher.announcer import AheadError, NotAnnouncedError
@@ -147,8 +148,7 @@ class Relay:
             tasks = [group.create_task(self._work(), name=f"relay {number}") for number in range(self._concurrency)]
             tasks += [group.create_task(self._poll(), name="relay poll"), group.create_task(self._mark())]
             await self._stopped.wait()
-            for task in tasks:
-                task.cancel()
+            await cancel(tasks)
 
     async def stop(self, grace: float = 1.0) -> None:
         """Try once more for at most `grace` seconds, then end `run`. What is left waits in the database."""

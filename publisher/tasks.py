@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
+from flagstream.cancelling import cancel
 from flagstream.logs import get_logger
 
 __all__ = ["Tasks"]
 
 _logger = get_logger(__name__)
-
-ASK_AGAIN: Final = 3.0
-"""Seconds after which a task that was cancelled and goes on is cancelled again."""
 
 
 class Tasks:
@@ -41,9 +39,5 @@ class Tasks:
         """Cancel all tasks, the last one started first, and wait for them."""
         self._stopping = True
         for task in reversed(self._tasks):
-            while not task.done():
-                # Before Python 3.12 `asyncio.wait_for`, in the NATS client, loses a cancellation that meets its result.
-                task.cancel()
-                await asyncio.wait({task}, timeout=ASK_AGAIN)
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel([task])
         self._tasks.clear()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from flagstream.cancelling import cancel
 from flagstream.logs import get_logger
 
 __all__ = ["vital"]
@@ -16,9 +17,6 @@ log = get_logger(__name__)
 
 FAILED: Final = 70
 """Exit status of a process whose vital task ended (sysexits.h, EX_SOFTWARE)."""
-
-ASK_AGAIN: Final = 3.0
-"""Seconds after which a task that was cancelled and goes on is cancelled again."""
 
 
 @asynccontextmanager
@@ -30,12 +28,7 @@ async def vital(**work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        pending = set(tasks)
-        while pending:
-            # Before Python 3.12 `asyncio.wait_for`, in the NATS client, loses a cancellation that meets its result.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=ASK_AGAIN)
+        await cancel(tasks)
 
 
 def _die(task: asyncio.Task[None]) -> None:

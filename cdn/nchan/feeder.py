@@ -15,6 +15,7 @@ from cdn.nchan.connection import Address
 from cdn.nchan.figures import Figures
 from cdn.nchan.outbox import Outbox
 from cdn.nchan.target import Target
+from flagstream.cancelling import cancel
 from flagstream.logs import configure, get_logger
 from stream_server.feed import Feed
 from stream_server.frames import Frame, encode_opening
@@ -103,10 +104,9 @@ async def _run(settings: StreamServerSettings, nginx: Sequence[Address], host: s
             await stopping.wait()
             for each in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(each)
-            running[0].cancel()
+            await cancel(running[:1])
             await _finish(targets)
-            for task in running:
-                task.cancel()
+            await cancel(running)
     finally:
         server.close()
         for outbox in board.outboxes:

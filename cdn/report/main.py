@@ -15,6 +15,7 @@ from cdn.report.answers import Answers
 from cdn.report.figures import Figures
 from cdn.report.watch import Watch
 from cdn.settings import CdnSettings
+from flagstream.cancelling import cancel
 from flagstream.logs import configure, get_logger
 
 __all__ = ["run"]
@@ -56,8 +57,7 @@ async def _run(settings: CdnSettings) -> None:
                     tasks.create_task(answers.run(settings.nats_url, settings.nats_credentials), name="nats")
                 )
             await stopping.wait()
-            for task in running:
-                task.cancel()
+            await cancel(running)
     finally:
         server.close()
     log.info("stopped")

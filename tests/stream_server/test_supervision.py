@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 
 import pytest
-
-from stream_server.supervision import vital
 
 SCRIPT = """
 import asyncio
@@ -50,22 +47,3 @@ def test_vital_tasks_are_stopped_when_the_block_is_left() -> None:
     done = run("lasts", 0)
     assert done.returncode == 0
     assert done.stdout == "left in peace\n"
-
-
-@pytest.mark.asyncio
-async def test_task_that_lost_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_server.supervision.ASK_AGAIN", 0.01)
-    heard = 0
-
-    async def loses_one() -> None:
-        nonlocal heard
-        while heard < 2:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                heard += 1
-        raise asyncio.CancelledError
-
-    async with vital(feed=loses_one()):
-        await asyncio.sleep(0)
-    assert heard == 2

@@ -76,24 +76,3 @@ async def test_a_failed_write_is_told_to_all_who_wait_for_it_and_to_nobody_else(
     assert await batches.submit("b") == "b"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-
-
-@pytest.mark.asyncio
-async def test_a_task_that_lost_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("publisher.tasks.ASK_AGAIN", 0.01)
-    heard = 0
-
-    async def loses_one() -> None:
-        nonlocal heard
-        while heard < 2:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                heard += 1
-
-    died = asyncio.Event()
-    tasks = Tasks(died.set)
-    tasks.start("relay", loses_one())
-    await asyncio.sleep(0)
-    await tasks.stop()
-    assert (heard, died.is_set()) == (2, False)
