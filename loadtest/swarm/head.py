@@ -7,6 +7,7 @@ from typing import Final
 __all__ = ["HEAD_END", "LONGEST_HEAD", "Head", "after_interim"]
 
 LONGEST_HEAD: Final = 65_536
+LONGEST_NUMBER: Final = 18
 HEAD_END: Final = b"\r\n\r\n"
 
 _OK: Final = 200
@@ -47,7 +48,8 @@ class Head:
     @property
     def _length(self) -> int:
         text = self.text(b"content-length")
-        return int(text) if text.isascii() and text.isdigit() else -1
+        # Longer numbers than any body are refused by `int`, and what a server says must not end a generator.
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else -1
 
     @property
     def _is_event_stream(self) -> bool:
