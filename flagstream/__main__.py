@@ -27,20 +27,29 @@ def main() -> None:
         )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a dash in a terminal of few characters is no reason to fail
-    app()
+    try:
+        app()
+    finally:
+        _end_by_interrupts()  # Python would raise the last one among what it tears down, and print where
 
 
 @contextmanager
 def _quiet_interrupt() -> Iterator[None]:
     """Let a Ctrl-C end the process as it ends others; Python would print where it was in its imports."""
-    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_ours:  # not where whoever started us had it ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    changed = _end_by_interrupts()
     try:
         yield
     finally:
-        if is_ours:
+        if changed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_by_interrupts() -> bool:
+    """Have SIGINT end the process from now on, without a word; say whether that is new."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # whoever started us had it ignored
+        return False
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return True
 
 
 if __name__ == "__main__":

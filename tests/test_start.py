@@ -51,6 +51,29 @@ def test_an_interrupt_while_the_command_still_starts_ends_it_without_a_traceback
     assert "Traceback" not in done.stderr
 
 
+END = """
+import atexit, os, signal, sys, types
+
+signal.signal(signal.SIGINT, {handler})
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.modules["flagstream.cli"] = types.SimpleNamespace(app=lambda: sys.exit(3))
+from flagstream.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "status"),
+    [("signal.default_int_handler", -signal.SIGINT), ("signal.SIG_IGN", 3)],
+    ids=["usually", "ignored"],
+)
+def test_an_interrupt_when_the_command_is_over_is_not_told_as_an_error(handler: str, status: int) -> None:
+    program = END.format(handler=handler)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert done.stderr == ""
+
+
 def test_characters_that_an_output_cannot_have_are_replaced() -> None:
     done = subprocess.run(
         [*COMMAND, "watch", "-h"],
