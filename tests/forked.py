@@ -31,9 +31,17 @@ TURN = 0.02
 class Forked:
     """One of the programs: as much of `subprocess.Popen` as tests use of it."""
 
-    def __init__(self, arguments: list[str], *, log: Path, env: dict[str, str] | None) -> None:
+    def __init__(
+        self, arguments: list[str], *, log: Path, env: dict[str, str] | None, errors: Path | None = None
+    ) -> None:
         self._forker = forker()
-        asked = {"arguments": arguments, "log": str(log), "cwd": str(Path.cwd()), "env": env or dict(os.environ)}
+        asked = {
+            "arguments": arguments,
+            "log": str(log),
+            "errors": str(errors or log),
+            "cwd": str(Path.cwd()),
+            "env": env or dict(os.environ),
+        }
         self.pid = self._forker.start(asked)
         self.returncode: int | None = None
 
@@ -176,11 +184,10 @@ def _say_who_ended() -> None:
 def _become(asked: dict[str, Any]) -> Callable[[], object]:
     """Make this process that of the program, which the value runs."""
     os.setsid()
-    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, place in ((nothing, 0), (log, 1), (log, 2)):
+    log, errors = (os.open(asked[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for name in ("log", "errors"))
+    for place, descriptor in enumerate((nothing, log, errors)):
         os.dup2(descriptor, place)
-    for descriptor in (nothing, log):
         os.close(descriptor)
     os.chdir(asked["cwd"])
     os.environ.clear()
