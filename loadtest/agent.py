@@ -90,7 +90,12 @@ class Agent:
 
     async def _work(self, line: Line) -> None:
         """Pass on what is said, both ways, until the conductor hangs up; then all generators end."""
-        enlist = await line.receive()
+        try:
+            enlist = await line.receive()
+        except LineError as error:
+            if str(error) == "hung up":  # another of its agents would not
+                return
+            raise
         if not isinstance(enlist, Enlist) or not 0 < enlist.generators <= MOST_PROCESSES:
             raise LineError("asks for no generators that could be started")
         generators: list[LocalGenerator] = []

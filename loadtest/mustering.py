@@ -70,12 +70,12 @@ def _enough(most: int, files: int, host: str) -> int:
     """Return how many processes a host takes for `most` clients; raises `GeneratorError` for absurdly many."""
     if files <= RESERVE:
         raise GeneratorError(
-            f"a process of {host} may have only {files} files open, and a generator needs {RESERVE} for itself: raise "
-            "the limit (ulimit -n)"
+            f"a process of {host} may have only {files:,} files open, and a generator needs {RESERVE} for itself: "
+            "raise the limit (ulimit -n)"
         )
     if (processes := processes_for(most, files)) > MOST_PROCESSES:
         raise GeneratorError(
-            f"{most} clients take {processes} processes of {host}, where each may have {files} files open, and "
+            f"{most:,} clients take {processes} processes of {host}, where each may have {files:,} files open, and "
             f"{MOST_PROCESSES} is the most: raise the limit (ulimit -n), or spread them over more hosts (--agent)"
         )
     return processes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import Final, Self
 
 from loadtest.agent_line import Line, LineError
@@ -63,6 +64,11 @@ async def _greeted(line: Line, token: str) -> object:
         raise
 
 
+def _words(error: OSError) -> str:
+    """Return what the system says of it; asyncio adds what it has called, and with which address."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
+
+
 class RemoteHost:
     """The connection to one agent."""
 
@@ -86,7 +92,7 @@ class RemoteHost:
             raise GeneratorError(f"the agent at {address} does not answer") from None
         except OSError as error:
             raise GeneratorError(
-                f"there is no agent at {address} ({error.strerror or error}): start flagstream loadtest agent there"
+                f"there is no agent at {address} ({_words(error)}): start flagstream loadtest agent there"
             ) from None
         except LineError as error:
             raise GeneratorError(f"what listens at {address} is no agent: {error}") from None

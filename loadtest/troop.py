@@ -67,8 +67,8 @@ class Troop:
         for generator, ready in zip(self.generators, readies, strict=True):
             if ready.capacity < share:
                 raise GeneratorError(
-                    f"{generator.name} can hold {ready.capacity} streams by its limit of open files, and would need "
-                    f"{share}: give more --processes, or raise the limit (ulimit -n)"
+                    f"{generator.name} can hold {ready.capacity:,} streams by its limit of open files, and would need "
+                    f"{share:,}: give more --processes, or raise the limit (ulimit -n)"
                 )
         return readies
 

@@ -107,6 +107,18 @@ async def test_who_does_not_know_the_token_conducts_nothing(tmp_path: Path, toke
 
 
 @pytest.mark.asyncio
+async def test_a_conductor_that_goes_because_another_agent_would_not_is_no_trouble_of_this_one(tmp_path: Path) -> None:
+    async with serving(*scripted(tmp_path)) as (first, said), serving(*scripted(tmp_path)) as (second, _):
+        busy = await line_to(second)
+        busy.send(Hello(token=TOKEN))
+        assert isinstance(await busy.receive(), Welcome)
+        with pytest.raises(GeneratorError, match=f"the agent at {second} refuses: .* conducts already"):
+            await conducted(plan(first, second))
+        await busy.close()
+    assert [sentence.split(" ", 1)[1] for sentence in said] == ["conducts", "has gone, and its generators with it"]
+
+
+@pytest.mark.asyncio
 async def test_a_stranger_cannot_make_an_agent_remember_much(tmp_path: Path) -> None:
     async with serving(*scripted(tmp_path)) as (address, said):
         for first in (b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x02\xc1\xc1", b"\x00\x01\x00\x00"):
@@ -162,7 +174,7 @@ async def test_an_agent_that_cannot_start_generators_says_so() -> None:
 @pytest.mark.asyncio
 async def test_what_is_no_agent_is_told_apart() -> None:
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(GeneratorError, match=f"there is no agent at {address}"):
+    with pytest.raises(GeneratorError, match=rf"there is no agent at {address} \(Connection refused\): "):
         await conducted(plan(address))
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

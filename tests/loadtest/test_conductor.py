@@ -285,7 +285,7 @@ async def test_a_generator_that_cannot_be_started_is_said_so(tmp_path: Path) -> 
     log = tmp_path / "orders"
     crowd = scenario(clients={"count": 2001})
     plan = Plan(name="test", scenario=crowd, processes=2, command=(sys.executable, str(SCRIPT), str(log), "well"))
-    with pytest.raises(GeneratorError, match=r"can hold 1000 streams .* and would need 1001: give more --processes"):
+    with pytest.raises(GeneratorError, match=r"can hold 1,000 streams .* and would need 1,001: give more --processes"):
         await conduct(plan, ScriptedStack(), Progress("", 1, 1), asyncio.Event())
 
 
@@ -293,7 +293,7 @@ async def test_a_generator_that_cannot_be_started_is_said_so(tmp_path: Path) -> 
     ("files", "clients", "reason"),
     [
         (256, 9, "may have only 256 files open, and a generator needs 400 for itself: raise the limit"),
-        (410, 9_000, "9000 clients take 900 processes of this host, where each may have 410 files open"),
+        (410, 9_000, "9,000 clients take 900 processes of this host, where each may have 410 files open"),
     ],
     ids=["hardly_any_file", "few_files"],
 )
