@@ -54,7 +54,9 @@ class Loading(IntEnum):
 class Wait:
     """The seconds until the next try: ``fixed + uniform(0, random)``, each growing by its factor with every failure.
 
-    Neither part grows above `cap`. With `obeys_retry` the fixed part is never below the server's ``retry:``.
+    Neither part grows above `cap`. With `obeys_retry` the fixed part is never below the server's ``retry:``. With
+    `adds_fraction` the fraction of the second comes on top that its clock shows when it begins to wait: those who begin
+    together come back together.
     """
 
     fixed: float = 0.0
@@ -63,14 +65,20 @@ class Wait:
     random_factor: float = 1.0
     cap: float = math.inf
     obeys_retry: bool = False
+    adds_fraction: bool = False
 
-    def seconds(self, failures: int, retry: float, chance: Random) -> float:
-        """Return the seconds after the `failures`-th failure in a row (0 or 1 for the first); `retry` is in seconds."""
+    def seconds(self, failures: int, retry: float, chance: Random, clock: float = 0.0) -> float:
+        """Return the seconds after the `failures`-th failure in a row (0 or 1 for the first).
+
+        `retry` and `clock`, what the client's own clock shows, are in seconds.
+        """
         grown = min(max(failures - 1, 0), 64)
         fixed = min(self.cap, self.fixed * self.fixed_factor**grown)
         if self.obeys_retry and retry > fixed:
             fixed = retry
         most = min(self.cap, self.random * self.random_factor**grown)
+        if self.adds_fraction:
+            fixed += clock % 1.0
         return fixed + most * chance.random() if most else fixed
 
 
@@ -120,6 +128,8 @@ class Model:
     """Whether it takes no event any more after a fetch that failed."""
     forgets_failed_fetch: bool = False
     """Whether it never asks again for a version whose fetch failed, not even when its next stream tells of it."""
+    reload: Wait | None = None
+    """The wait after a first fetch that failed, where the first stream waits for a good one; None: it is opened."""
     refetch: Wait | None = None
     """The wait after a fetch that failed; None where only an event makes it fetch again."""
     settle: float = 0.0
@@ -144,7 +154,7 @@ AT_ONCE: Final = Wait(fixed=0.005)
 """What a client takes that waits for nothing; measured with Flagsmith's Python SDK, assumed for phones."""
 
 _IOS: Final = Wait(fixed=1.0, fixed_factor=2.0, cap=60.0)
-_GO: Final = Wait(fixed=0.2, fixed_factor=2.0, cap=51.2)
+_GO: Final = Wait(fixed=0.2, fixed_factor=2.0, cap=51.2, adds_fraction=True)
 _JS: Final = Wait(random=3.0)
 _OURS: Final = Wait(fixed=1.0, random=1.0, random_factor=2.0, cap=30.0, obeys_retry=True)
 
@@ -220,6 +230,7 @@ _ALL: Final = (
         keeps_connection=True,
         loads=Loading.BEFORE,
         fetches_document=True,
+        reload=_GO,
     ),
     Model(
         name="eventsource",

@@ -93,7 +93,7 @@ def new_connections(plan: Plan) -> float:
 def mean_wait(wait: Wait, retry: float) -> float:
     """Return the seconds that a model waits for on average after a clean end."""
     fixed = max(wait.fixed, retry) if wait.obeys_retry else wait.fixed
-    return min(wait.cap, fixed) + min(wait.cap, wait.random) / 2
+    return min(wait.cap, fixed) + min(wait.cap, wait.random) / 2 + wait.adds_fraction / 2
 
 
 def cycle(model: Model, plan: Plan, *, edge: bool) -> float:

@@ -84,12 +84,15 @@ class Lives:
         seen["tries"], seen["travels"] = 0, False
         seen["lost_at"] = np.nan
         np.copyto(seen["awaits"], np.nan, where=~waiting)
-        due = ends + self._waits.seconds(model, Loss.CLEAN, seen["failures"], self._retry(len(who)), self._chance)
+        retry = self._retry(len(who))
+        due = ends + self._waits.seconds(model, Loss.CLEAN, seen["failures"], retry, self._chance, at=ends)
         short = ends - at < self._short.take(model)
         if short.any():
             seen["failures"][short] = np.minimum(seen["failures"][short], 200) + 1
             due[short] = ends[short] + self._waits.seconds(
-                model[short], Loss.STATUS, seen["failures"][short], self._retry(int(short.sum())), self._chance
+                *(model[short], Loss.STATUS, seen["failures"][short], self._retry(int(short.sum()))),
+                self._chance,
+                at=ends[short],
             )
         self._fleet.note(who, seen)
         ahead = np.flatnonzero(self._replaces[model])
@@ -156,7 +159,7 @@ class Lives:
             model, lived = fleet.model[who], np.maximum(fleet.ends[who] - fleet.newest[who], 0.0)
             proven = (loss == Loss.CUT) & (self._proven[model] >= 0) & (lived >= self._proven[model])
             fleet.failures[who] = np.where(proven, 1, np.minimum(fleet.failures[who], 200) + 1)
-        wait = self._waits.seconds(fleet.model[who], loss, fleet.failures[who], retry, self._chance)
+        wait = self._waits.seconds(fleet.model[who], loss, fleet.failures[who], retry, self._chance, at=at)
         again = at + np.maximum(wait, SOONEST)
         fleet.due[who] = np.where(holding & ~np.isfinite(wait), fleet.ends[who] + SOONEST, again)
         fleet.tries[who] = 0

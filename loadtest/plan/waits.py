@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from loadtest.models import Loss, Model
 from loadtest.replacing import WORTH_REPLACING, window_of
 
-__all__ = ["Waits", "replace_after"]
+__all__ = ["CLOCK_AT_START", "Waits", "replace_after"]
 
 Floats = NDArray[np.float64]
 
 MOST_GROWN: Final = 64
+CLOCK_AT_START: Final = 0.5
+"""Seconds that all clocks show at the start: most failures of plans are at whole ones, where no fraction is added."""
 
 
 class Waits:
@@ -27,7 +29,7 @@ class Waits:
             np.zeros(shape, dtype=np.float64) for _ in range(5)
         )
         self._longest_retry = np.array([model.longest_retry for model in models])
-        self._obeys = np.zeros(shape, dtype=bool)
+        self._obeys, self._adds_fraction = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         self.never = np.zeros(shape, dtype=bool)
         for number, model in enumerate(models):
             for loss in Loss:
@@ -41,6 +43,7 @@ class Waits:
                 self._random_factor[loss, number] = wait.random_factor
                 self._cap[loss, number] = wait.cap
                 self._obeys[loss, number] = wait.obeys_retry
+                self._adds_fraction[loss, number] = wait.adds_fraction
 
     def seconds(
         self,
@@ -49,8 +52,10 @@ class Waits:
         failures: NDArray[np.uint8],
         retry: Floats,
         chance: np.random.Generator,
+        *,
+        at: Floats,
     ) -> Floats:
-        """Return the seconds that each client waits; infinite where its model never comes back."""
+        """Return the seconds that each client waits from `at` on; infinite where its model never comes back."""
         cap = self._cap[loss].take(model)
         fixed, most = self._fixed[loss].take(model), self._random[loss].take(model)
         if failures.max(initial=0) > 1:  # most calls are of clients that had no failure before
@@ -62,6 +67,9 @@ class Waits:
             asked = np.maximum(np.minimum(retry, self._longest_retry.take(model)), fixed)
             fixed = np.where(self._obeys[loss].take(model), asked, fixed)
         waited: Floats = fixed + np.minimum(cap, most) * chance.random(len(model))
+        if self._adds_fraction[loss].any():
+            adds = self._adds_fraction[loss].take(model)
+            waited[adds] += (at[adds] + CLOCK_AT_START) % 1.0
         if self.never[loss].any():
             waited[self.never[loss].take(model)] = np.inf
         return waited

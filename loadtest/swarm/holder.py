@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING, Final
 
-from loadtest.models import Fetching, Loading
+from loadtest.models import Fetching, Loading, Wait
 from loadtest.swarm.crew import Crew
 from loadtest.swarm.ledger import Cell
 
@@ -39,7 +40,7 @@ class Holder:
         """Be somebody else, who holds nothing yet."""
         self.held = 0
         self._flags = 0
-        self._wanted = 0
+        self._wanted = 0  # or had, where a fetch has brought something newer than was asked for
         self._fetch_began = 0.0  # or is to begin, where it is planned
         self._fetch_failures = 0
 
@@ -99,7 +100,8 @@ class Holder:
                 tally.delivery.record(now - published)
             else:
                 tally.catch_ups += 1
-        if crew.model.fetching is not Fetching.NEVER:
+        fetching = crew.model.fetching
+        if fetching is Fetching.EVERY or (fetching is Fetching.NEWER and version > self._wanted):
             self._want(version, now)
 
     def _want(self, version: int, now: float) -> None:
@@ -153,13 +155,19 @@ class Holder:
         older = version is not None and 0 < version < self._wanted
         if older:
             tally.fetches_older += 1
-        if flags & LOADING:
+        newest = version is not None and version > 0 and version >= self._wanted
+        self._wanted = max(self._wanted, version or 0)
+        if flags & LOADING and version is None and crew.model.reload is not None:
+            self._flags |= LOADING
+            self._ask_after(crew.model.reload, now)
+        elif flags & LOADING:
+            self._fetch_failures = 0
             self._open(now)
         elif version is None and crew.model.deaf_after_failed_fetch and not flags & DEAF:
             self._flags |= DEAF
             tally.deaf += 1
             self.cell.leaves(self.held, crew.moment(now))
-        elif flags & AGAIN:
+        elif flags & AGAIN and not (newest and crew.model.fetching is Fetching.NEWER):
             self._fetch(now)
         elif older or version is None:
             self._fetch_again(now)
@@ -168,10 +176,13 @@ class Holder:
 
     def _fetch_again(self, now: float) -> None:
         """Plan what the model does after a fetch that brought nothing, or something too old."""
-        crew, wait = self.crew, self.crew.model.refetch
-        if wait is not None:
-            self._fetch_failures += 1
-            self._flags |= FETCHING
-            self._ask_at(now + wait.seconds(self._fetch_failures, 0.0, crew.chance))
-        elif not crew.model.forgets_failed_fetch:
+        model = self.crew.model
+        if model.refetch is not None:
+            self._ask_after(model.refetch, now)
+        elif not model.forgets_failed_fetch:
             self._flags |= LACKING
+
+    def _ask_after(self, wait: Wait, now: float) -> None:
+        self._fetch_failures += 1
+        self._flags |= FETCHING
+        self._ask_at(now + wait.seconds(self._fetch_failures, 0.0, self.crew.chance, time()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 from loadtest.histogram import Histogram
@@ -190,7 +190,7 @@ class Opener(Holder):
             return
         retry = max(min(self.retry, model.longest_retry), min(self.retry_after, model.longest_retry_after))
         self.retry_after = 0.0
-        self._open_at(now + wait.seconds(self._failures, retry, crew.chance))
+        self._open_at(now + wait.seconds(self._failures, retry, crew.chance, time()))
 
     def _give_up(self) -> None:
         """Take that the model never comes back."""

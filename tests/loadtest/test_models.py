@@ -207,6 +207,23 @@ def test_a_back_off_doubles_to_its_cap(name: str, expected: list[float]) -> None
     assert waits == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("failures", [1, 9, 40])
+def test_go_adds_the_fraction_of_the_second_that_its_clock_shows_and_no_other_client_does(failures: int) -> None:
+    for name, model in MODELS.items():
+        waits = [wait for loss in Loss if (wait := model.wait(loss)) is not None]
+        at_whole, later = (
+            [wait.seconds(failures, 0.0, _Drawn(0.5), clock) for wait in waits] for clock in (1_700_000_000.0, 7.25)
+        )
+        added = [0.25 if name == "flagsmith-go" and wait is not model.clean else 0.0 for wait in waits[:4]]
+        assert [after - before for before, after in zip(at_whole, later, strict=True)][:4] == pytest.approx(added)
+
+
+def test_only_go_waits_with_its_first_stream_for_a_fetch_that_does_not_fail() -> None:
+    assert {name: model.reload for name, model in MODELS.items() if model.reload} == {
+        "flagsmith-go": MODELS["flagsmith-go"].wait(Loss.REFUSED)
+    }
+
+
 @pytest.mark.parametrize("name", ["flagsmith-ios", "flagsmith-go"])
 def test_any_stream_makes_the_next_failure_the_first_again(name: str) -> None:
     model = MODELS[name]

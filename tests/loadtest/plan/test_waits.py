@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from loadtest.models import MODELS, Loss
-from loadtest.plan.waits import Waits, replace_after
+from loadtest.plan.waits import CLOCK_AT_START, Waits, replace_after
 from loadtest.replacing import replace_after as replace_after_one
 from loadtest.replacing import replacing_window
 
@@ -28,12 +28,15 @@ def test_every_model_waits_as_long_in_arrays_as_it_does_alone(loss: Loss, failur
     waits = Waits([MODELS[name] for name in NAMES])
     for number, name in enumerate(NAMES):
         model = np.full(2_000, number, dtype=np.uint8)
-        drawn = waits.seconds(model, loss, np.full(2_000, failures, dtype=np.uint8), np.full(2_000, 2.0), many)
+        at = many.random(2_000) * 9
+        failed = np.full(2_000, failures, dtype=np.uint8)
+        drawn = waits.seconds(model, loss, failed, np.full(2_000, 2.0), many, at=at)
         wait = MODELS[name].wait(loss)
         if wait is None:
             assert np.isinf(drawn).all()
             continue
-        alone = [wait.seconds(failures, min(2.0, MODELS[name].longest_retry), chance) for _ in range(2_000)]
+        retry = min(2.0, MODELS[name].longest_retry)
+        alone = [wait.seconds(failures, retry, chance, moment + CLOCK_AT_START) for moment in at]
         spread = max(alone) - min(alone)
         assert np.abs(quantiles(alone) - quantiles(drawn)).max() <= 0.06 * spread + 1e-9
 
@@ -48,9 +51,17 @@ def test_a_wait_is_never_outside_of_what_the_model_bounds() -> None:
             np.full(count, failures, dtype=np.uint8),
             np.full(count, 2.0),
             np.random.default_rng(failures),
+            at=np.zeros(count),
         )
         assert drawn.min() >= 2.0
         assert drawn.max() <= 2.0 + min(30.0, 2.0 ** max(failures - 1, 0))
+
+
+def test_go_clients_that_are_cut_at_one_moment_come_back_together_and_others_when_their_clocks_say() -> None:
+    waits, at = Waits([MODELS["flagsmith-go"]]), np.array([60.0, 60.0, 60.125, 60.75])
+    zeros, chance = np.zeros(4), np.random.default_rng(1)
+    drawn = waits.seconds(zeros.astype(np.uint8), Loss.CUT, np.ones(4, dtype=np.uint8), zeros, chance, at=at)
+    assert at + drawn == pytest.approx([60.7, 60.7, 60.95, 61.2])
 
 
 @pytest.mark.parametrize(

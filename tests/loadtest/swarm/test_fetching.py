@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -10,7 +11,7 @@ from loadtest.messages import Group, Start, Target
 from loadtest.models import MODELS
 from loadtest.swarm.descriptors import fetch_connections
 from tests.loadtest.swarm.driving import Driven, now_version
-from tests.sdk_client.scripted import V1, V2, V3, Peer, ScriptedServer, answers, event
+from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, ScriptedServer, answers, event
 
 LATE = 0.3
 
@@ -78,6 +79,34 @@ async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_
 
 
 @pytest.mark.asyncio
+async def test_go_opens_no_stream_before_it_has_its_flags_and_asks_again_as_its_clock_says() -> None:
+    fraction = 0.4
+    async with ScriptedServer(document_scripts=[answers(503)]) as server, Driven() as driven:
+        await asyncio.sleep((fraction - time.time()) % 1.0)
+        await driven.open(server.port, "flagsmith-go", fetches=True, loads=True)
+        told = await driven.until(lambda told: told.counts["catch_ups"] == 1)
+        assert [request.path.rpartition("/")[0] for request in server.requests] == [
+            *("/api/v1/flags", "/api/v1/flags"),
+            f"/sse/environments/{KEY}",
+        ]
+        first, again = (request.at for request in server.documents)
+        assert again - first >= 0.2 + fraction  # more the later it begins, and the rest where the next second has begun
+        assert (told.counts["fetches"], told.counts["fetches_failed"], told.lost) == (2, 1, {})
+
+
+@pytest.mark.asyncio
+async def test_who_does_not_wait_for_its_flags_opens_its_stream_after_a_fetch_that_failed() -> None:
+    async with ScriptedServer(document_scripts=[answers(503)]) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-python", fetches=True, loads=True)
+        told = await driven.until(lambda told: told.now.open == 1 and told.counts["fetches"] == 2)
+        assert [request.path.rpartition("/")[0] for request in server.requests] == [
+            *("/api/v1/flags", f"/sse/environments/{KEY}"),
+            "/api/v1/flags",  # because of the version that its stream told
+        ]
+        assert told.counts["fetches_failed"] == 1
+
+
+@pytest.mark.asyncio
 async def test_what_is_told_while_a_fetch_is_planned_is_had_by_that_fetch() -> None:
     async def tells_three(peer: Peer) -> None:
         await peer.head()
@@ -90,6 +119,33 @@ async def test_what_is_told_while_a_fetch_is_planned_is_had_by_that_fetch() -> N
         await asyncio.sleep(0.5)  # in which another one would have been due
         assert (await driven.report()).counts["fetches"] == 1
         assert [request.query for request in server.documents] == [f"v={V3}"]
+
+
+@pytest.mark.asyncio
+async def test_what_javascript_drops_during_a_fetch_is_counted_and_is_no_error_of_anybody() -> None:
+    async def tells_three(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(event(V1) + event(V2) + event(V3))
+        await peer.hold()
+
+    async with ScriptedServer(scripts=[tells_three], version=V3) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-js", fetches=True)
+        told = await driven.until(lambda told: told.counts["fetches"] == 1)
+        assert (told.counts["events"], told.counts["events_dropped"], told.errors) == (3, 2, {})
+
+
+@pytest.mark.parametrize(("model", "fetches"), [("flagsmith-go", 1), ("flagsmith-ios", 2)])
+@pytest.mark.asyncio
+async def test_what_is_told_during_a_fetch_is_fetched_unless_it_brought_that_already(model: str, fetches: int) -> None:
+    async def tells_two(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(event(V1) + event(V2))
+        await peer.hold()
+
+    async with ScriptedServer(scripts=[tells_two], version=V2) as server, Driven() as driven:
+        await driven.open(server.port, model, fetches=True)
+        await driven.until(lambda told: told.counts["fetches"] == fetches)
+        assert (await driven.report()).counts["fetches"] == fetches
 
 
 @pytest.mark.asyncio
