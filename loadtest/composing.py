@@ -47,6 +47,7 @@ def composed(
             answered=results.Seconds(**seconds(total.histograms["fetch_answered"])),
             failed=total.counts["fetches_failed"],
             older=total.counts["fetches_older"],
+            events_dropped=total.counts["events_dropped"],
             per_s_peak=float(whole.fetches_per_s_peak),
         ),
         "groups": [
@@ -119,6 +120,7 @@ def _delivery(joined: Joined, clock_error: float) -> results.Delivery:
         catch_ups=total.counts["catch_ups"],
         replays=total.counts["replays"],
         skipped=total.counts["skipped"],
+        skipped_in_stream=total.counts["skipped_in_stream"],
         clock_error_ms=round(clock_error * 1e3, 3),
         histogram=histogram.pairs(),
     )

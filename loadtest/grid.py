@@ -15,7 +15,7 @@ LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind"
 COUNTS: Final = (
     *("requests", "connections", "opened", "left", "replaced", "given_up"),
     *("events", "heartbeats", "deliveries", "catch_ups", "replays", "duplicates", "out_of_order", "skipped", "invalid"),
-    *("bytes", "fetches", "fetches_failed", "fetches_older", "behind_us"),
+    *("skipped_in_stream", "bytes", "fetches", "fetches_failed", "fetches_older", "events_dropped", "behind_us"),
 )
 HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch", "fetch_queued", "fetch_answered")
 K = TypeVar("K")

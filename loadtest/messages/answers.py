@@ -89,6 +89,8 @@ class GroupSample(msgspec.Struct, frozen=True, kw_only=True):
     """Events older than one before them on the same stream."""
     skipped: int = 0
     """Versions that a newer one overtook before the client had them (coalesced or conflated)."""
+    skipped_in_stream: int = 0
+    """Of these, the ones between two events of one stream, so that no gap between streams explains them."""
     invalid: int = 0
     """Events that could not be read."""
     bytes: int = 0
@@ -96,6 +98,8 @@ class GroupSample(msgspec.Struct, frozen=True, kw_only=True):
     fetches_failed: int = 0
     fetches_older: int = 0
     """Answered with an older version than the client had been told of."""
+    events_dropped: int = 0
+    """Events that a client itself dropped because they came during a fetch, as its model has it."""
     errors: dict[str, int] = {}
     """What went wrong, in a few words: ``connection refused``, ``status 503``, ``cut``, …"""
     # histograms

@@ -44,6 +44,7 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "requests.origin_streams_peak": ("Streams at the origin, most", "less", figures.count),
     "fetches.count": ("Flags fetched", "neither", figures.count),
     "fetches.failed": ("Fetches failed", "less", figures.count),
+    "fetches.events_dropped": ("Events dropped by clients that were fetching", "neither", figures.count),
     "publishing.accepted": ("Changes accepted", "neither", figures.count),
     "publishing.p99_ms": ("Change answered, p99", "less", figures.ms),
     "generator.cpu_s": ("CPU of the generator", "neither", figures.cpu),

@@ -40,6 +40,8 @@ class Fetches(Seconds, frozen=True, kw_only=True):
     failed: int = 0
     older: int = 0
     """Answered with an older version than the client had been told of."""
+    events_dropped: int = 0
+    """Events that clients themselves dropped because they came during a fetch, as their SDK does: no server's fault."""
     per_s_peak: float = 0.0
 
 

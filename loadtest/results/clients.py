@@ -51,6 +51,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     catch_ups: int = 0
     replays: int = 0
     skipped: int = 0
+    """Versions that a newer one overtook before the client had them."""
+    skipped_in_stream: int = 0
+    """Of these, the ones between two events of one stream: coalesced, conflated for a slow reader, or dropped."""
     clock_error_ms: float = 0.0
     """By how much a figure may be wrong because clocks of several hosts were compared; 0 on one host."""
     histogram: Pairs = []

@@ -75,7 +75,7 @@ class Holder:
             else:
                 tally.out_of_order += 1
             return
-        stream.told = version
+        before, stream.told = stream.told, version
         if self._flags & DEAF:
             return
         held = self.held
@@ -93,6 +93,7 @@ class Holder:
             missed, skipped = ledger.missed(held, version)
             tally.staleness.record(now - (max(missed, ledger.began) / 1e6 + crew.epoch))
             tally.skipped += skipped
+            tally.skipped_in_stream += skipped if held == before else 0
         published = version / 1e6 + crew.epoch
         if crew.signature < 0 or version % 1000 == crew.signature:
             if published >= stream.moment:
@@ -111,7 +112,7 @@ class Holder:
         self._wanted = version
         if self._flags & FETCHING:
             if crew.model.drops_while_fetching:
-                crew.tally.error("an event dropped during a fetch")
+                crew.tally.events_dropped += 1
             elif self._flags & ASKED:  # what is only planned asks for the newest
                 self._flags |= AGAIN
             return

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from loadtest.models import Loss
-from loadtest.swarm.body import END, HEARTBEAT, INVALID, RETRY, Body, BodyError
-from loadtest.swarm.connection import ASKED, KEPT, LIVE, Connection, words_of
+from loadtest.swarm.body import BEGINS, END, HEARTBEAT, INVALID, RETRY, Body, BodyError
+from loadtest.swarm.connection import ASKED, KEPT, LIVE, PIECE, Connection, words_of
 from loadtest.swarm.head import HEAD_END, LONGEST_HEAD, Head, after_interim
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class Stream(Connection):
         elif self._state is KEPT:  # closed by the server, or it said something that nobody asked for
             self._forgotten(client)
 
-    def _read_anew(self, data: bytes, now: float) -> None:
+    def _read_anew(self, data: bytes, now: float, *, first: bool = False) -> None:
         """Read a piece that nobody has seen before."""
         try:
-            meaning, self._body = self._owner.crew.meanings.read(data)
+            meaning, self._body = self._owner.crew.meanings.read(data, first=first)
         except BodyError as error:
             self._break_off(error, now)
             return
@@ -84,6 +84,14 @@ class Stream(Connection):
                 self._lose(Loss.CUT, "cut off without an end")
             else:
                 self._end()
+            return
+        if body is BEGINS:
+            self._body = None
+            if data in crew.known:
+                self.take(data, now)
+            else:
+                crew.tally.bytes += len(data)
+                self._read_anew(data, now, first=True)
             return
         assert body is not None, "what is not empty and not unfinished is read anew"
         crew.tally.bytes += len(data)
@@ -151,7 +159,7 @@ class Stream(Connection):
         client = self._owner
         self._state = LIVE
         self._closes = head.closes
-        self._body = None if head.chunked else Body(chunked=False, length=head.length)
+        self._body = BEGINS if head.chunked else Body(chunked=False, length=head.length)
         now = monotonic()
         asked, self.moment = self.moment, now
         client.went_live(self, head, asked, now)
@@ -167,7 +175,7 @@ class Stream(Connection):
             self._end()
 
     def fire(self, kind: int, when: float, now: float) -> None:
-        """Read a little, as a slow reader."""
+        """Read as much as a slow reader does at once; what is read makes room, so that more comes meanwhile."""
         del kind, when
         client = self.client
         if client is None or self._state is not LIVE:
@@ -175,13 +183,18 @@ class Stream(Connection):
         slow = client.crew.group.slow
         assert slow is not None, "only slow readers are timed"
         client.crew.loop.at(now + slow.reads_every, self)
+        left = slow.bytes
         with contextlib.suppress(BlockingIOError):
-            try:
-                self.take(self._receive(slow.bytes), now)
-            except BlockingIOError:
-                raise
-            except OSError as error:
-                self._broken(error)
+            while left and self._state is LIVE:
+                try:
+                    data = self._receive(min(left, PIECE))
+                except BlockingIOError:
+                    raise
+                except OSError as error:
+                    self._broken(error)
+                    return
+                left -= len(data)
+                self.take(data, now)
 
     def _end(self) -> None:
         """Take the clean end of the body."""

@@ -13,7 +13,7 @@ _HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch", "fetch
 _COUNTS: Final = (
     *("requests", "connections", "opened", "left", "replaced", "given_up"),
     *("events", "heartbeats", "deliveries", "catch_ups", "replays", "duplicates", "out_of_order", "skipped", "invalid"),
-    *("bytes", "fetches", "fetches_failed", "fetches_older"),
+    *("skipped_in_stream", "bytes", "fetches", "fetches_failed", "fetches_older", "events_dropped"),
 )
 
 
@@ -45,7 +45,8 @@ class Tally:
         self.requests = self.connections = self.opened = self.left = self.replaced = self.given_up = 0
         self.events = self.heartbeats = self.deliveries = self.catch_ups = self.replays = 0
         self.duplicates = self.out_of_order = self.skipped = self.invalid = self.bytes = 0
-        self.fetches = self.fetches_failed = self.fetches_older = 0
+        self.skipped_in_stream = 0
+        self.fetches = self.fetches_failed = self.fetches_older = self.events_dropped = 0
         self.lost: dict[int, int] = {}
         self.broken: dict[int, int] = {}
         self.errors: dict[str, int] = {}

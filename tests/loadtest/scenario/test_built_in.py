@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from flagstream.settings import load
-from loadtest.results import Delivery, GroupResults, Results
+from loadtest.results import Delivery, GroupResults, Results, Streams
 from loadtest.scenario.reading import names, read
 from loadtest.scenario.schema import Scenario
 from loadtest.scenario.thresholds import condition, judged
@@ -55,6 +55,50 @@ def test_dropped_changes_fail_it_although_the_next_stream_makes_up_for_them(name
         [False],
         [True],
     ]
+
+
+@pytest.mark.parametrize("way", ["direct", "edge"])
+@pytest.mark.parametrize("short", [False, True], ids=["whole", "short"])
+def test_changes_that_are_dropped_within_streams_fail_the_edge_on_either_way(way: str, short: bool) -> None:
+    scenario = read("edge", short=short)
+    figure = f"groups.{way}.delivery.skipped_in_stream"
+    passed = []
+    for delivery in (
+        Delivery(count=900, skipped=100, skipped_in_stream=100),
+        Delivery(count=900, skipped=100),  # between streams, in JavaScript's pauses
+    ):
+        group = GroupResults(name=way, model="", via="", delivery=delivery)
+        results = Results(name="edge", title="", verdict="passed", groups=[group])
+        passed += [each.passed for each in judged(results, {figure: scenario.thresholds[figure]})]
+    assert passed == [False, True]
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["whole", "short"])
+@pytest.mark.parametrize(
+    ("slow", "quick"),
+    [(0, 0), (2_000, 2_000)],
+    ids=["no reader was slow enough for the server to notice", "what was coalesced for all"],
+)
+def test_slow_readers_fail_where_nothing_was_dropped_for_them_alone(slow: int, quick: int, short: bool) -> None:
+    scenario = read("slow-readers", short=short)
+    figures = [f"groups.{name}.delivery.skipped_in_stream" for name in ("slow", "quick")]
+
+    def verdicts(slow: int, quick: int) -> list[bool]:
+        groups = [
+            GroupResults(
+                name=name,
+                model="",
+                via="",
+                streams=Streams(clients=clients),
+                delivery=Delivery(count=clients * 300, skipped_in_stream=clients * skipped // 100),
+            )
+            for name, clients, skipped in (("slow", 20, slow), ("quick", 160, quick))
+        ]
+        results = Results(name="slow-readers", title="", verdict="passed", groups=groups)
+        return [each.passed for each in judged(results, {path: scenario.thresholds[path] for path in figures})]
+
+    assert verdicts(20_000, 1_000) == [True, True]
+    assert False in verdicts(slow, quick)
 
 
 @pytest.mark.parametrize(("name", "short"), FORMS, ids=IDS)

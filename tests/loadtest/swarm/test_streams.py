@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from loadtest.messages import Close, Cut, Mark, Published, Settle, Slow
+from loadtest.messages import Close, Cut, Group, Mark, Open, Published, Settle, Slow
 from loadtest.models import MODELS, Loss, Wait
+from loadtest.swarm.connection import PIECE
 from tests.loadtest.swarm.driving import Driven, now_version
 from tests.sdk_client.scripted import V1, V2, V3, Peer, Script, ScriptedServer, answers, cuts, event, follow
 from tests.servers import free_port, missing
@@ -306,6 +307,39 @@ async def test_a_slow_reader_takes_its_time_and_misses_nothing_in_the_end() -> N
         server.announce(now_version())
         told = await driven.until(lambda told: told.counts["events"] == 2)
         assert told.now.behind == 0
+
+
+async def test_a_slow_reader_reads_as_much_at_once_as_it_may_whatever_a_piece_is() -> None:
+    async def tells_much(peer: Peer) -> None:
+        await peer.head()
+        for _ in range(1_000):
+            await peer.send(b": " + b"x" * 1_000 + b"\n\n")
+        await peer.hold()
+
+    async with ScriptedServer(scripts=[tells_much]) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-js", slow=Slow(reads_every=0.5, bytes=1 << 20))
+        told = await driven.until(lambda told: told.now.bytes > 2 * PIECE)  # in one sample, and so in one read
+        assert told.lost == {}
+
+
+async def test_versions_that_a_stream_passes_over_are_told_apart_from_those_between_two_streams() -> None:
+    async def passes_over(peer: Peer) -> None:
+        await peer.head()
+        await peer.event(V1)
+        await peer.event(V3)
+        await peer.end()
+
+    async def goes_on(peer: Peer) -> None:
+        await peer.head()
+        await peer.event(V3 + 3)
+        await peer.hold()
+
+    async with ScriptedServer(scripts=[passes_over, goes_on]) as server, Driven() as driven:
+        driven.start(server.port, groups=[Group(name="g", model=MODELS["flagsmith-ios"], target=0, first=0, count=1)])
+        driven.say(Published(versions=[(0, version) for version in (V1, V2, V3, V3 + 1, V3 + 2, V3 + 3)]))
+        driven.say(Open(group=0, first=0, count=1, over=0.0))
+        told = await driven.until(lambda told: told.counts["events"] == 3)
+        assert (told.counts["skipped"], told.counts["skipped_in_stream"]) == (3, 1)
 
 
 async def test_a_client_that_gave_up_leaves_like_any_other_and_another_comes() -> None:
