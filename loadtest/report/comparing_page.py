@@ -13,6 +13,7 @@ from loadtest.histogram import Histogram
 from loadtest.report.comparing import Comparison
 from loadtest.report.curves import marks
 from loadtest.report.document import document
+from loadtest.report.legend import p50_s, p99_ms
 from loadtest.report.plots import Line, Plot, Unit, cumulative, latencies
 from loadtest.report.templating import templates
 from loadtest.report.thinning import thinned
@@ -88,8 +89,17 @@ def _far_apart(runs: Sequence[Series]) -> bool:
     return 0 < 10 * few < many
 
 
-def _pair(names: tuple[str, str], values: Sequence[Sequence[float | None]], *, sparse: bool = False) -> list[Line]:
-    return [Line(name, line, hue, sparse=sparse) for hue, (name, line) in enumerate(zip(names, values, strict=True))]
+def _pair(
+    names: tuple[str, str],
+    values: Sequence[Sequence[float | None]],
+    *,
+    sparse: bool = False,
+    told: Sequence[str] = ("", ""),
+) -> list[Line]:
+    return [
+        Line(name, line, hue, sparse=sparse, told=said)
+        for hue, (name, line, said) in enumerate(zip(names, values, told, strict=True))
+    ]
 
 
 def _alike(a: Results, b: Results) -> bool:
@@ -126,7 +136,8 @@ def _held(grid: Sequence[float], at: Sequence[float], values: Sequence[float | N
 
 def _distributions(comparison: Comparison) -> Iterator[Plot]:
     runs = (comparison.a, comparison.b)
-    grid, lines = latencies([Histogram(run.delivery.histogram) for run in runs])
+    histograms = [Histogram(run.delivery.histogram) for run in runs]
+    grid, lines = latencies(histograms)
     delivery = Plot(
         id="percentiles",
         title="Delivery by percentile",
@@ -136,7 +147,7 @@ def _distributions(comparison: Comparison) -> Iterator[Plot]:
         unit="ms",
         log=True,
         wide=True,
-        lines=_pair(comparison.names, lines),
+        lines=_pair(comparison.names, lines, told=[p99_ms(each) for each in histograms]),
     )
     if not delivery.empty:
         yield delivery
@@ -150,7 +161,8 @@ def _distributions(comparison: Comparison) -> Iterator[Plot]:
         "fetches": ("Fetching flags", "Share of the fetches."),
     }
     for name, (title, about) in kinds.items():
-        grid, lines = cumulative([Histogram(getattr(run, name).histogram) for run in runs])
+        histograms = [Histogram(getattr(run, name).histogram) for run in runs]
+        grid, lines = cumulative(histograms)
         plot = Plot(
             id=f"share-{name}",
             title=title,
@@ -159,7 +171,7 @@ def _distributions(comparison: Comparison) -> Iterator[Plot]:
             x_unit="s",
             x_log=True,
             unit="share",
-            lines=_pair(comparison.names, lines),
+            lines=_pair(comparison.names, lines, told=[p50_s(each) for each in histograms]),
         )
         if not plot.empty:
             yield plot

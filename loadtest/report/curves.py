@@ -9,6 +9,7 @@ import msgspec
 
 from loadtest.histogram import Histogram
 from loadtest.report.gist import unmarked
+from loadtest.report.legend import p50_s, p99_ms
 from loadtest.report.plots import Line, Mark, Plot, Values, cumulative, latencies
 from loadtest.report.thinning import thinned
 from loadtest.results import Results
@@ -201,7 +202,8 @@ def _delivery(results: Results) -> Plot:
     if len(results.groups) > 1:
         named += [(group.name, group.delivery.histogram) for group in results.groups]
     named = [(name, pairs) for name, pairs in named if pairs]
-    grid, lines = latencies([Histogram(pairs) for _, pairs in named])
+    histograms = [Histogram(pairs) for _, pairs in named]
+    grid, lines = latencies(histograms)
     return Plot(
         id="percentiles",
         title="Delivery by percentile",
@@ -210,14 +212,18 @@ def _delivery(results: Results) -> Plot:
         x_unit="nines",
         unit="ms",
         log=True,
-        lines=[Line(name, line, place) for place, ((name, _), line) in enumerate(zip(named, lines, strict=True))],
+        lines=[
+            Line(name, line, place, told=p99_ms(histogram))
+            for place, ((name, _), line, histogram) in enumerate(zip(named, lines, histograms, strict=True))
+        ],
         wide=True,
     )
 
 
 def _readmission(results: Results) -> Plot:
     faults = [fault for fault in results.faults if fault.readmission.histogram]
-    grid, lines = cumulative([Histogram(fault.readmission.histogram) for fault in faults])
+    histograms = [Histogram(fault.readmission.histogram) for fault in faults]
+    grid, lines = cumulative(histograms)
     return Plot(
         id="readmission",
         title="Re-admission",
@@ -227,8 +233,8 @@ def _readmission(results: Results) -> Plot:
         x_log=True,
         unit="share",
         lines=[
-            Line(f"{fault.number} {fault.what}", line, place)
-            for place, (fault, line) in enumerate(zip(faults, lines, strict=True))
+            Line(f"{fault.number} {fault.what}", line, place, told=p50_s(histogram))
+            for place, (fault, line, histogram) in enumerate(zip(faults, lines, histograms, strict=True))
         ],
     )
 
@@ -238,7 +244,8 @@ def _durations(id_: str, title: str, about: str, results: Results) -> Plot:
     if len(results.groups) > 1:
         named += [(group.name, group.staleness.histogram) for group in results.groups]
     named = [(name, pairs) for name, pairs in named if pairs]
-    grid, lines = cumulative([Histogram(pairs) for _, pairs in named])
+    histograms = [Histogram(pairs) for _, pairs in named]
+    grid, lines = cumulative(histograms)
     return Plot(
         id=id_,
         title=title,
@@ -247,5 +254,8 @@ def _durations(id_: str, title: str, about: str, results: Results) -> Plot:
         x_unit="s",
         x_log=True,
         unit="share",
-        lines=[Line(name, line, place) for place, ((name, _), line) in enumerate(zip(named, lines, strict=True))],
+        lines=[
+            Line(name, line, place, told=p50_s(histogram))
+            for place, ((name, _), line, histogram) in enumerate(zip(named, lines, histograms, strict=True))
+        ],
     )

@@ -93,6 +93,8 @@ def _held(results: Results) -> str:
     if results.requests.origin_streams_peak is None:
         return ""
     most = _many(results.requests.origin_streams_peak, "stream")
+    if any(group.via == "origin" for group in results.groups):
+        return f"; with those of clients that came straight to it, it held at most {most}"
     return f", which held at most {most} for {figures.count(results.streams.peak)}"
 
 

@@ -117,7 +117,9 @@ class LiveView:
         progress, series = self.progress, self.progress.series
         while progress.at > self._total:
             self._total *= 1.1  # settling may go on: the curves move left in steps, not with every refresh
-        clock = f"{progress.phase}  {figures.s(progress.at)} of {figures.s(progress.seconds)}"
+        # Milliseconds would flicker by in the first second.
+        at = figures.s(progress.at) if progress.at >= 1 else f"{progress.at:.1f} s"
+        clock = f"{progress.phase}  {at} of {figures.s(progress.seconds)}"
         title = printable(progress.title, max(width - len(clock) - 2, 8))
         done = min(progress.at / progress.seconds, 1.0) if progress.seconds else 1.0
         full = round(done * width)

@@ -54,7 +54,9 @@ def _by_group(results: Results) -> str:
     found = [group for group in results.groups if group.delivery.count]
     if not 2 <= len(found) <= 3:  # noqa: PLR2004 - more than a tile has room for
         return ""
-    return ", ".join(f"{group.name} {figures.ms(group.delivery.p99_ms)}" for group in found)
+    return ", ".join(
+        f"{group.name} {figures.ms(group.delivery.p99_ms)}".replace(" ", "\N{NO-BREAK SPACE}") for group in found
+    )
 
 
 def _errors(results: Results) -> list[tuple[str, str, int]]:

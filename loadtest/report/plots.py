@@ -49,6 +49,8 @@ class Line(msgspec.Struct, frozen=True):
     """Whether it has values only now and then: it goes on over gaps, but for those much longer than most."""
     shown: bool = True
     """Whether it is shown from the start; a click on its legend shows or hides it."""
+    told: str = ""
+    """What its legend says while nothing is pointed at; empty: what can be read off its points."""
 
 
 class Mark(msgspec.Struct, frozen=True):

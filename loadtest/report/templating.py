@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -27,5 +28,10 @@ def templates(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     for name in ("count", "rate", "ms", "s", "data_size", "share", "cpu", "plain"):
-        environment.filters[name] = getattr(figures, name)
+        environment.filters[name] = _in_one_line(getattr(figures, name))
     return environment
+
+
+def _in_one_line(write: Callable[[float | None], str]) -> Callable[[float | None], str]:
+    """Return a filter whose words stay together: a line that begins with a unit cannot be read."""
+    return lambda value: write(value).replace(" ", "\N{NO-BREAK SPACE}")

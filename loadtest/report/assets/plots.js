@@ -172,6 +172,8 @@
 
   const gist = (plot, u, index) => { // what a legend says of a line while nothing is pointed at
     const [x, y] = [u.data[0], u.data[index]];
+    const {told} = plot.lines[index - 1];
+    if (told) return told;
     if (plot.x_unit === "nines") {
       const place = x.findIndex(nines => nines >= 2);
       const value = place < 0 ? null : y[place];

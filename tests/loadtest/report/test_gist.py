@@ -87,6 +87,25 @@ PUBLISHED = Publishing(planned=1)
             ],
             id="an edge, and nobody who published",
         ),
+        pytest.param(
+            results(
+                streams=OPEN,
+                requests=Requests(sent=20, sent_to_edge=10, edge=10, edge_sent_on=1, origin=11, origin_streams_peak=6),
+                groups=[
+                    GroupResults(name="direct", model="flagstream", via="origin"),
+                    GroupResults(name="edge", model="flagstream", via="edge"),
+                ],
+            ),
+            [
+                "No stream broke.",
+                "Nothing was published, so delivery and staleness were not measured.",
+                (
+                    "Of 10 requests for streams to the edge it made 1 to the origin; with those of clients that came "
+                    "straight to it, it held at most 6 streams."
+                ),
+            ],
+            id="an edge that only some came by",
+        ),
     ],
 )
 def test_the_gist_of_a_run_is_what_broke_what_clients_know_and_what_an_edge_kept(

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadtest.report import figures
 from loadtest.report.curves import curves, marks
 from loadtest.report.page import facts, written
 from loadtest.report.thinning import MOST, thinned
@@ -54,6 +55,23 @@ def test_streams_at_the_origin_are_drawn_where_an_edge_stands_before_it(run: Res
     through = [msgspec.structs.replace(group, via="edge") for group in run.groups]
     lines = plots(written(msgspec.structs.replace(run, groups=through)))["origin"]["lines"]
     assert [line["name"] for line in lines] == ["clients' streams", "streams at the origin"]
+
+
+def test_a_legend_says_of_a_whole_line_what_the_tables_say(run: Results) -> None:
+    drawn = plots(written(run))
+    assert [line["told"] for line in drawn["readmission"]["lines"]] == [
+        f"p50 {figures.s(fault.readmission.p50_s)}" for fault in run.faults
+    ]
+    assert [line["told"] for line in drawn["percentiles"]["lines"]] == [
+        f"p99 {figures.ms(part.delivery.p99_ms)}" for part in (run, *run.groups) if part.delivery.count
+    ]
+    assert drawn["staleness"]["lines"][0]["told"] == f"p50 {figures.s(run.staleness.p50_s)}"
+
+
+def test_no_figure_is_parted_from_its_unit(run: Results) -> None:
+    text = re.sub(r"<script.*?</script>|<pre>.*?</pre>", "", written(run).decode(), flags=re.DOTALL)
+    assert "\N{NO-BREAK SPACE}ms" in text
+    assert not re.search(r">[^<>]*, most [\d.]+ m?s", text)
 
 
 def test_what_never_happened_has_neither_tile_nor_curve_nor_row(run: Results) -> None:
