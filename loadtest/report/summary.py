@@ -32,10 +32,7 @@ def summary(results: Results) -> RenderableType:
         ]
     if len(results.groups) > 1:
         parts += [Text(), _groups(results)]
-    errors = sorted(results.errors.items(), key=lambda error: -error[1])
-    if errors:
-        told = ", ".join(f"{printable(what, 60)} {figures.count(times)}" for what, times in errors)
-        parts += [Text(), Text.assemble(("Errors: ", "dim"), told)]
+    parts += _errors(results)
     parts += _notices(results)
     if results.thresholds:
         parts += [Text(), _thresholds(results)]
@@ -43,6 +40,17 @@ def summary(results: Results) -> RenderableType:
     parts += [Text(), Text(results.verdict.capitalize(), style)]
     parts += [_indented(Text(printable(reason))) for reason in results.reasons]
     return Group(*parts)
+
+
+def _errors(results: Results) -> list[RenderableType]:
+    """Return a line of what clients met with, and one of what the publisher answered."""
+    lines = []
+    for where, errors in (("Errors", results.errors), ("Publishing", results.publishing.errors)):
+        if errors:
+            worst = sorted(errors.items(), key=lambda error: -error[1])
+            told = ", ".join(f"{printable(what, 60)} {figures.count(times)}" for what, times in worst)
+            lines.append(Text.assemble((f"{where}: ", "dim"), told))
+    return [Text(), *lines] if lines else []
 
 
 def _indented(text: Text) -> Padding:
@@ -94,6 +102,12 @@ def _figures(results: Results) -> Table:
         f"{figures.count(results.lost)} lost, {figures.count(results.duplicates)} duplicates, "
         f"{figures.count(results.out_of_order)} out of order",
     )
+    if dropped := results.fetches.events_dropped:
+        rows.add_row(
+            "fetches", f"{figures.count(dropped)} event{'s' * (dropped != 1)} dropped by clients that were fetching"
+        )
+    if error := results.delivery.clock_error_ms:
+        rows.add_row("clocks", f"of other hosts may be wrong by {figures.ms(error)}")
     requests = results.requests
     if requests.sent_to_edge and requests.edge_sent_on is not None:
         through = f"{figures.count(requests.edge_sent_on)} for {figures.count(requests.sent_to_edge)}"
@@ -150,8 +164,8 @@ def _thresholds(results: Results) -> Table:
     for threshold in results.thresholds:
         table.add_row(
             Text("held" if threshold.passed else "FAILED", "green" if threshold.passed else "bold red"),
-            Text(printable(threshold.figure, 60)),
-            Text(printable(threshold.condition, 40)),
+            Text(printable(threshold.figure, 60), overflow="fold"),
+            Text(printable(threshold.condition, 60), overflow="fold"),
             figures.plain(threshold.value),
         )
     return table

@@ -219,6 +219,28 @@ def test_the_summary_of_a_failure_says_why(run: Results) -> None:
     assert "\x1b" not in told
 
 
+def test_the_summary_says_by_how_much_clocks_may_be_wrong_what_the_publisher_answered_and_thresholds_in_full(
+    run: Results,
+) -> None:
+    held = msgspec.structs.replace(
+        run.thresholds[0],
+        figure="groups.flagsmith-android.delivery.skipped",
+        condition="<= 0.01 * groups.flagsmith-android.delivery.count",
+    )
+    told = printed(
+        msgspec.structs.replace(
+            run,
+            delivery=msgspec.structs.replace(run.delivery, clock_error_ms=0.25),
+            publishing=msgspec.structs.replace(run.publishing, errors={"connection refused": 18}),
+            thresholds=[held],
+        )
+    )
+    assert "of other hosts may be wrong by 0.25 ms" in told
+    assert "Publishing: connection refused 18" in told
+    assert "…" not in told
+    assert "clocks" not in printed(run)
+
+
 def test_a_run_that_measured_nothing_has_a_summary() -> None:
     told = printed(Results(name="nothing", verdict="interrupted"))
     assert "Interrupted" in told
