@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from loadtest.swarm.chunks import ChunkError, chunk_at
 from sdk_client.decoder import Comment, Decoder, Event, Retry
 from sdk_client.errors import StreamLimitError
 from sdk_client.versions import event_version
 
-__all__ = ["END", "HEARTBEAT", "INVALID", "RETRY", "Body", "BodyError", "Meanings"]
+__all__ = ["BEGINS", "END", "HEARTBEAT", "INVALID", "RETRY", "Body", "BodyError", "Meanings"]
 
 HEARTBEAT: Final = 0
 """A comment."""
@@ -27,7 +28,8 @@ RETRY: Final = -1000
 """This less the milliseconds that the server asks for; what is positive is a version."""
 
 _KNOWN_PIECES: Final = 4096
-_CRLF: Final = b"\r\n"
+_MARKED: Final = b"\n\xef"
+"""Comes before or in every chunk that may begin with a byte-order mark, or with a part of one."""
 
 
 class BodyError(ValueError):
@@ -41,16 +43,19 @@ class BodyError(ValueError):
 class Body:
     """What a stream has left unfinished: bytes of a chunk, lines of an event; most have nothing most of the time.
 
+    At its very `first` piece a byte-order mark is none of its text (HTML standard, 9.2.6); later it spoils its line.
     A body without chunks has `length` bytes, or, where that is negative, ends with its connection (RFC 9112, 6.3).
     """
 
     __slots__ = ("_decoder", "_left", "_rest", "chunked")
 
-    def __init__(self, *, chunked: bool, length: int = -1) -> None:
+    def __init__(self, *, chunked: bool, length: int = -1, first: bool = True) -> None:
         self.chunked = chunked
         self._left = length
         self._rest = b""
         self._decoder = Decoder()
+        if not first:
+            list(self._decoder.feed(b"\n"))
 
     @property
     def ends_with_connection(self) -> bool:
@@ -64,26 +69,15 @@ class Body:
             return found, self._feed_plain(data, found)
         raw = self._rest + data if self._rest else data
         at, finished = 0, True
-        while at < len(raw):
-            line = raw.find(_CRLF, at)
-            if line < 0:
-                break
-            try:
-                size = int(raw[at:line].partition(b";")[0], 16)
-            except ValueError:
-                size = -1
-            if size < 0:  # a negative one would be read for ever
-                raise BodyError("a chunk without a size", found)
-            start, end = line + 2, line + 2 + size
-            if len(raw) < end + 2:
-                break
-            if raw[end : end + 2] != _CRLF:
-                raise BodyError("a chunk that does not end where it should", found)
-            at = end + 2
-            if not size:
-                found.append(END)
-                break
-            finished = self._decode(raw[start:end], found)
+        try:
+            while at < len(raw) and (chunk := chunk_at(raw, at)) is not None:
+                start, end, at = chunk
+                if start == end:
+                    found.append(END)
+                    break
+                finished = self._decode(raw[start:end], found)
+        except ChunkError as error:
+            raise BodyError(str(error), found) from None
         self._rest = raw[at:]
         return found, finished and not self._rest
 
@@ -114,22 +108,30 @@ class Body:
         return text.endswith((b"\n\n", b"\r\n\r\n"))
 
 
+BEGINS: Final = Body(chunked=True)
+"""Stands for a chunked body of which nothing has come; all such streams share it."""
+
+
 class Meanings:
     """What whole pieces of chunked bodies mean: one number, or several; shared by all streams of a process."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, int | list[int]] = {}
 
-    def read(self, data: bytes) -> tuple[int | list[int], Body | None]:
-        """Return what a piece means that begins where nothing is unfinished, and what it leaves unfinished."""
-        body = Body(chunked=True)
+    def read(self, data: bytes, *, first: bool = False) -> tuple[int | list[int], Body | None]:
+        """Return what a piece means that begins where nothing is unfinished, and what it leaves unfinished.
+
+        What is known of a piece holds for the `first` of a stream, too.
+        """
+        body = Body(chunked=True, first=first)
         found, finished = body.feed(data)
         if not finished:
             return found, body
         meaning = found[0] if len(found) == 1 else found
         if len(self.known) >= _KNOWN_PIECES:
             self.known.clear()  # versions do not come again: what is known grows old at once
-        self.known[data] = meaning
+        if _MARKED not in data:  # it would mean something else elsewhere
+            self.known[data] = meaning
         return meaning, None
 
 

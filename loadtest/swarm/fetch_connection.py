@@ -7,20 +7,20 @@ import ssl
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from loadtest.swarm.head import HEAD_END, Head, after_interim
+from loadtest.swarm.answer import Answer
+from loadtest.swarm.chunks import ChunkError
 from loadtest.swarm.loop import READ, WRITE
 from sdk_client.versions import decimal_seconds, digits
 
 if TYPE_CHECKING:
     from loadtest.swarm.fetching import Fetcher
+    from loadtest.swarm.head import Head
     from loadtest.swarm.holder import Holder
 
 __all__ = ["FetchConnection", "Job"]
 
 PIECE: Final = 65_536
-LAST_CHUNK: Final = b"0\r\n\r\n"
 _OK: Final = 200
-_WITHOUT_BODY: Final = (204, 304)
 
 Job = tuple["Holder", int, float]
 """Who wants which version (0: any), since when."""
@@ -35,7 +35,7 @@ class FetchConnection:
         self._descriptor = self._socket.fileno()
         self._job: Job | None = None
         self._request = b""
-        self._answer = bytearray()
+        self._answer = Answer()
         self._used = False
         self._closed = False
         self._asked = 0.0
@@ -100,9 +100,15 @@ class FetchConnection:
         if self._job is None:
             self._close()
             return
-        self._answer += data
-        if not self._look(moment, ended=not data) and not data:
-            self._broken("cut off without an end" if self._answer else "closed without an answer")
+        try:
+            whole = self._answer.feed(data)
+        except ChunkError as error:
+            self._fail(str(error), moment)
+            return
+        if whole:
+            self._answered(moment, ended=not data)
+        elif not data:
+            self._broken("cut off without an end" if self._answer.has_begun else "closed without an answer")
 
     def _connected(self) -> None:
         self._write(self._request)
@@ -126,7 +132,7 @@ class FetchConnection:
         if self._closed:
             return
         job, self._job = self._job, None
-        again = self._used and not self._answer
+        again = self._used and not self._answer.has_begun
         self._close()
         if job is None:
             return
@@ -141,20 +147,13 @@ class FetchConnection:
         if job is not None:
             self._fetcher.failed(job, words, now)
 
-    def _look(self, moment: float, *, ended: bool) -> bool:
-        """Take the answer and return True if it is whole; `ended`: nothing more comes."""
-        end = self._answer.find(HEAD_END)
-        while end >= 0 and (after := after_interim(self._answer, end)) is not None:
-            self._answer = bytearray(after)
-            end = self._answer.find(HEAD_END)
-        if end < 0:
-            return False
-        head = Head(bytes(self._answer[: end + 2]))
-        if not _is_whole(head, self._answer, end + len(HEAD_END), ended=ended):
-            return False
+    def _answered(self, moment: float, *, ended: bool) -> None:
+        """Take that the answer is whole; `ended`: nothing more comes on this connection."""
         job, self._job = self._job, None
-        self._answer, self._used = bytearray(), True
+        head = self._answer.head
         assert job is not None, "an answer without a question closes the connection"
+        assert head is not None, "an answer is not whole without its head"
+        self._answer, self._used = Answer(), True
         job[0].crew.tally.fetch_answered.record(moment - self._asked)
         if head.closes or ended:
             self._close()
@@ -164,22 +163,12 @@ class FetchConnection:
             self._fetcher.done(job, _version(head), moment)
         else:
             self._fetcher.failed(job, f"status {head.status}", moment)
-        return True
 
     def _close(self) -> None:
         self._closed = True
         self._fetcher.run.loop.forget(self._descriptor)
         self._socket.close()
         self._fetcher.is_gone(self)
-
-
-def _is_whole(head: Head, answer: bytearray, start: int, *, ended: bool) -> bool:
-    """Tell whether an answer, whose body begins at `start`, is all there (RFC 9112, 6.3)."""
-    if head.chunked:
-        return answer.endswith(b"\r\n" + LAST_CHUNK, start) or answer[start:] == LAST_CHUNK
-    if head.length >= 0:
-        return len(answer) >= start + head.length
-    return ended or head.status in _WITHOUT_BODY
 
 
 def _words(error: OSError) -> str:

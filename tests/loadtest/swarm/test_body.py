@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.swarm.body import END, HEARTBEAT, INVALID, RETRY, Body, BodyError, Meanings
+from loadtest.swarm.body import BEGINS, END, HEARTBEAT, INVALID, RETRY, Body, BodyError, Meanings
 from publisher.messages import wire_number
 from sdk_client.decoder import Comment, Decoder, Retry
 from sdk_client.versions import event_version
@@ -55,6 +55,23 @@ def test_any_cut_of_a_chunked_body_gives_the_same_items(
     assert found == [meaning(*each) for each in parts] + ([END] if ends else [])
 
 
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_a_body_ends_after_its_trailers(size: int) -> None:
+    text = b"8\r\n: ping\n\n\r\n0;last\r\nServer-Timing: a\r\nChecked: yes\r\n\r\n"
+    body, found = Body(chunked=True), list[int]()
+    for start in range(0, len(text), size):
+        assert END not in found
+        more, finished = body.feed(text[start : start + size])
+        found += more
+    assert (found, finished) == ([HEARTBEAT, END], True)
+
+
+def test_trailers_and_sizes_without_an_end_break_the_framing() -> None:
+    for begin in (b"0\r\n", b""):
+        with pytest.raises(BodyError, match="without"):
+            Body(chunked=True).feed(begin + b"1" * 70_000)
+
+
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_chunks_break_the_framing_and_nothing_else(data: bytes) -> None:
     try:
@@ -78,6 +95,8 @@ LINES = (
     b"data",
     b"event: environment_updated",
     b"event: something else",
+    b'\xef\xbb\xbfdata: {"updated_at": 1735229888.7601228}',
+    b"\xef",
     b"id: 7",
     b"id: \0",
     b"retry: 2000",
@@ -114,13 +133,13 @@ def pieces(data: st.DataObject, whole: bytes, most: int = 6) -> list[bytes]:
 
 
 def read_as_a_stream(meanings: Meanings, read: list[bytes]) -> list[int]:
-    unfinished: Body | None = None
+    unfinished: Body | None = BEGINS
     found: list[int] = []
     for piece in read:
-        if unfinished is None:
-            known = meanings.known.get(piece)
+        if unfinished is None or unfinished is BEGINS:
+            known, first, unfinished = meanings.known.get(piece), unfinished is BEGINS, None
             if known is None:
-                known, unfinished = meanings.read(piece)
+                known, unfinished = meanings.read(piece, first=first)
             found += known if isinstance(known, list) else [known]
         else:
             more, finished = unfinished.feed(piece)
@@ -139,6 +158,17 @@ def test_any_lines_however_chunked_and_cut_mean_what_the_sdk_reads_in_them(
     meanings = Meanings()
     for _ in range(3):  # of which the later ones meet pieces that are known
         assert read_as_a_stream(meanings, pieces(data, body)) == expected
+
+
+def test_a_byte_order_mark_is_dropped_at_the_very_beginning_and_spoils_any_other_line() -> None:
+    mark, text = b"\xef\xbb\xbf", b'data: {"updated_at": 1735229888.7601228}\n\n'
+    expected = decoded(mark + text)
+    assert (len(expected), decoded((mark + text) * 2)) == (1, expected)
+    meanings = Meanings()
+    for piece in (chunked(mark + text), chunked(b"\xef") + chunked(b"\xbb\xbf" + text)):
+        for _ in range(2):
+            assert read_as_a_stream(meanings, [piece, piece]) == expected
+        assert read_as_a_stream(meanings, [chunked(text), piece]) == expected
 
 
 @given(st.lists(line, max_size=14), st.binary(max_size=9), st.data())

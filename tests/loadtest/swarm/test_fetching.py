@@ -11,18 +11,21 @@ from loadtest.messages import Group, Start, Target
 from loadtest.models import MODELS
 from loadtest.swarm.descriptors import fetch_connections
 from tests.loadtest.swarm.driving import Driven, now_version
-from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, ScriptedServer, answers, event
+from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, Script, ScriptedServer, answers, event
 
 LATE = 0.3
 
 
 @pytest.mark.asyncio
-async def test_a_chunked_answer_is_whole_with_its_last_chunk_and_not_with_a_head_that_ends_in_a_zero() -> None:
+async def test_a_chunked_answer_is_whole_with_its_trailers_and_not_with_what_only_looks_like_its_end() -> None:
     async def in_pieces(peer: Peer) -> None:
         await peer.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Flagstream-Version: 0\r\n\r\n")
-        await asyncio.sleep(LATE)
-        await peer.send(b"[]")
-        await peer.end()
+        await asyncio.sleep(LATE / 3)
+        await peer.raw(b"8\r\n[\r\n0\r\n\r\n")
+        await asyncio.sleep(LATE / 3)
+        await peer.raw(b"\r\n1\r\n]\r\n0\r\n")
+        await asyncio.sleep(LATE / 3)
+        await peer.raw(b"Checked: yes\r\n\r\n")
 
     async with ScriptedServer(document_scripts=[in_pieces] * 2) as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-ios", fetches=True)
@@ -49,16 +52,20 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_answer_that_breaks_off_has_failed() -> None:
+async def test_an_answer_that_breaks_off_or_breaks_its_framing_has_failed() -> None:
     async def breaks_off(peer: Peer) -> None:
         await peer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[")
         peer._writer.close()
 
-    async with ScriptedServer(document_scripts=[breaks_off]) as server, Driven() as driven:
-        await driven.open(server.port, "flagsmith-ios", fetches=True)
-        told = await driven.until(lambda told: told.counts["fetches"] == 1)
-        assert told.counts["fetches_failed"] == 1
-        assert told.errors == {"fetch: cut off without an end": 1}
+    async def breaks_its_framing(peer: Peer) -> None:
+        await peer.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsome\r\n")
+
+    scripts: list[Script] = [breaks_off, breaks_its_framing]
+    async with ScriptedServer(document_scripts=scripts) as server, Driven() as driven:
+        await driven.open(server.port, "flagsmith-ios", 2, fetches=True)
+        told = await driven.until(lambda told: told.counts["fetches"] == 2)
+        assert told.counts["fetches_failed"] == 2
+        assert told.errors == {"fetch: cut off without an end": 1, "fetch: a chunk without a size": 1}
 
 
 @pytest.mark.asyncio
