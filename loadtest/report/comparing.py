@@ -44,7 +44,7 @@ FIGURES: Final[Mapping[str, tuple[str, Better, Written]]] = {
     "requests.origin_streams_peak": ("Streams at the origin, most", "less", figures.count),
     "fetches.count": ("Flags fetched", "neither", figures.count),
     "fetches.failed": ("Fetches failed", "less", figures.count),
-    "fetches.events_dropped": ("Events dropped by clients that were fetching", "neither", figures.count),
+    "fetches.events_dropped": ("Events dropped while fetching", "neither", figures.count),
     "publishing.accepted": ("Changes accepted", "neither", figures.count),
     "publishing.p99_ms": ("Change answered, p99", "less", figures.ms),
     "generator.cpu_s": ("CPU of the generator", "neither", figures.cpu),
@@ -259,7 +259,7 @@ def _of_tables(
 def _entry(values: Mapping[str, str], entry: str) -> str | None:
     """Return what a table of a list says, without what it leaves off; None where there is no such table."""
     of = {name.removeprefix(f"{entry}."): value for name, value in values.items() if name.startswith(f"{entry}.")}
-    told = [f"{key} {value}" for key, value in of.items() if key != "name" and value not in {"0", "0.0 0.0", "False"}]
+    told = [f"{key} {value}" for key, value in of.items() if key != "name" and value not in {"0", "0.0 0.0", "false"}]
     return ", ".join(told) if of else None
 
 
@@ -275,6 +275,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         if value:
             yield path, " ".join(str(each) for each in value)
+    elif isinstance(value, bool):  # as TOML has it
+        yield path, str(value).lower()
     elif isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # noqa: PLR2004 - whole numbers are exact
         yield path, str(int(value))
     elif value is not None and value != "":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -45,17 +45,18 @@ def comparison_text(comparison: Comparison) -> RenderableType:
     return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str, whole: Collection[int] = (0,)) -> Table:
+    """Return an empty table; only the columns that are not `whole` have their words folded."""
     table = Table(
         title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="dim"
     )
     for number, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if number else "left", no_wrap=not number)
+        table.add_column(Text(name), justify="right" if number else "left", no_wrap=number in whole)
     return table
 
 
 def _changes(title: str, name_a: str, name_b: str, changes: Sequence[Change]) -> Table:
-    table = _table(title, "", name_a, name_b, "change", "better")
+    table = _table(title, "", name_a, name_b, "change", "better", whole=(1, 2, 3, 4))
     for change in changes:
         table.add_row(
             Text(change.name),

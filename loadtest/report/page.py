@@ -91,4 +91,13 @@ def facts(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
         elif isinstance(value, list | tuple):
             yield path, shlex.join(str(each) for each in value)
         else:
-            yield path, figures.NONE if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+            yield path, _told(value)
+
+
+def _told(value: object) -> str:
+    """Return one value; truths as TOML and the environment have them."""
+    if value is None:
+        return figures.NONE
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

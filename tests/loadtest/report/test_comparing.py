@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import msgspec
 import pytest
@@ -16,8 +17,8 @@ from tests.loadtest.report.test_document import Elements
 from tests.loadtest.report.test_page import HOSTILE, plots
 
 
-def text(comparison: Comparison) -> str:
-    console = Console(file=io.StringIO(), width=100)
+def text(comparison: Comparison, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(comparison_text(comparison))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -97,6 +98,23 @@ def test_runs_that_were_made_alike_say_so(run: Results) -> None:
 
 def test_whole_numbers_are_the_same_however_they_are_written() -> None:
     assert not compared(result(scenario={"seconds": 60}), result(scenario={"seconds": 60.0})).differences
+
+
+def test_truths_are_written_as_in_toml_and_none_is_left_off_but_the_usual_ones() -> None:
+    comparison = compared(
+        result(scenario={"redis": True, "mix": []}),
+        result(scenario={"redis": False, "mix": [{"name": "a", "loads": False, "fetches": True}]}),
+    )
+    assert [(each.name, each.a, each.b) for each in comparison.differences] == [
+        ("redis", "true", "false"),
+        ("mix[a]", None, "fetches true"),
+    ]
+
+
+def test_a_figure_and_its_change_stay_in_one_line_of_a_narrow_terminal(run: Results, faster: Results) -> None:
+    told = text(compared(run, faster, ("a run of a name", "another one")), 80)
+    assert max(map(len, told.splitlines())) <= 80
+    assert not re.search(r"^ *%|[+-][\d.]+ *$", told, re.MULTILINE)
 
 
 def test_an_entry_of_a_list_that_one_run_lacks_is_one_difference() -> None:

@@ -14,7 +14,7 @@ from loadtest.report import figures
 from loadtest.report.curves import curves, marks
 from loadtest.report.page import facts, written
 from loadtest.report.thinning import MOST, thinned
-from loadtest.results import Fault, Generator, GroupResults, Readmission, Results, Seconds, Series
+from loadtest.results import Delivery, Fault, Generator, GroupResults, Readmission, Results, Seconds, Series, Staleness
 from tests.loadtest.report.test_document import Elements
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7 * 7 }}\u2028\ud800"
@@ -91,6 +91,13 @@ def test_what_never_happened_has_neither_tile_nor_curve_nor_row(run: Results) ->
     for nothing in ("Gave up</dt>", "Came to the edge, fetches too", "refused", "most –"):
         assert nothing not in page
     assert '<p class="hint">None.</p>' in page
+
+
+def test_tiles_of_a_run_without_deliveries_speak_of_none(run: Results) -> None:
+    silent = msgspec.structs.replace(run, delivery=Delivery(), staleness=Staleness())
+    page = written(silent).decode()
+    assert "most –" not in page
+    assert "p99 for –" not in page
 
 
 def test_a_failed_run_says_by_what(run: Results) -> None:
