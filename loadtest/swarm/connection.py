@@ -13,17 +13,20 @@ from loadtest.swarm.loop import READ, WRITE
 if TYPE_CHECKING:
     from loadtest.swarm.opener import Opener
 
-__all__ = ["ASKED", "AT_ONCE_GONE", "CLOSED", "CONNECTING", "KEPT", "LIVE", "PIECE", "Connection", "words_of"]
+__all__ = [
+    *("ASKED", "ASKED_AGAIN", "AT_ONCE_GONE", "CLOSED", "CONNECTING", "KEPT", "LIVE"),
+    *("PIECE", "Connection", "words_of"),
+]
 
-CONNECTING, ASKED, LIVE, KEPT, CLOSED = range(5)
-"""KEPT: its stream came to a clean end, and the next one may be asked for."""
+CONNECTING, ASKED, ASKED_AGAIN, LIVE, KEPT, CLOSED = range(6)
+"""KEPT: its stream came to a clean end, and the next one may be asked for; ASKED_AGAIN: it was."""
 
 PIECE: Final = 4096
 AT_ONCE_GONE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing resets."""
 
-_SLOW_BUFFER: Final = 2048
-_SLOW_SEGMENT: Final = 1448
+_SLOW_BUFFER: Final = 512
+_SLOW_SEGMENT: Final = 300
 _WORDS: Final = {
     ConnectionRefusedError: "connection refused",
     ConnectionResetError: "connection reset",
@@ -40,15 +43,13 @@ class Connection:
     `moment` is when the stream was asked for, then when it went live; `heard` when it last said something.
     """
 
-    __slots__ = ("_again", "_state", "client", "descriptor", "heard", "moment")
+    __slots__ = ("_state", "client", "descriptor", "heard", "moment")
 
     def __init__(self, client: Opener) -> None:
         self.client: Opener | None = client
         self.descriptor = -1
         self.moment = self.heard = 0.0
         self._state = CLOSED
-        self._again = False
-        """Whether it was kept, and is asked for another stream."""
 
     @property
     def is_connecting(self) -> bool:
@@ -80,13 +81,12 @@ class Connection:
 
     def ask(self, now: float) -> bool:
         """Ask again on a connection that was kept; return False if it is gone."""
-        self._again = True
         self.moment = self.heard = now
         try:
             self._send(self._owner.cell.stream)
         except OSError:
             return False
-        self._state = ASKED
+        self._state = ASKED_AGAIN
         return True
 
     def _send(self, data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.models import Loss
 from loadtest.swarm.body import BEGINS, END, HEARTBEAT, INVALID, RETRY, Body, BodyError
-from loadtest.swarm.connection import ASKED, KEPT, LIVE, PIECE, Connection, words_of
+from loadtest.swarm.connection import ASKED, ASKED_AGAIN, KEPT, LIVE, PIECE, Connection, words_of
 from loadtest.swarm.head import HEAD_END, LONGEST_HEAD, Head, after_interim
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Stream(Connection):
                 crew.tally.bytes += len(data)
             else:
                 self._go_on(data, now)
-        elif self._state is ASKED:
+        elif self._state is ASKED or self._state is ASKED_AGAIN:
             self._take_head(data)
         elif self._state is KEPT:  # closed by the server, or it said something that nobody asked for
             self._forgotten(client)
@@ -131,7 +131,7 @@ class Stream(Connection):
     def _take_head(self, data: bytes) -> None:
         client = self._owner
         if not data:
-            if self._again and not self._rest:  # a kept connection that closed as we asked (RFC 9112, 9.3.1)
+            if self._state is ASKED_AGAIN and not self._rest:  # it was closed as we asked (RFC 9112, 9.3.1)
                 self.close()
                 client.reopen(self)
                 return
@@ -208,7 +208,7 @@ class Stream(Connection):
 
     def _broken(self, error: OSError) -> None:
         client = self._owner
-        if self._again and self._state is ASKED and not self._rest:
+        if self._state is ASKED_AGAIN and not self._rest:
             self.close()
             client.reopen(self)
         elif self._state is KEPT:
