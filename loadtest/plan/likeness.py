@@ -57,7 +57,7 @@ def plan_of(results: Results) -> Plan:
             "changes": {"per_environment_per_hour": min(scenario.publish.rate * 3600, 1e9)},
             "origin": {
                 "processes": scenario.local.workers,
-                "cores": float(results.provenance.get("machine", {}).get("cores", scenario.local.workers)),
+                "cores": _cores(results) or float(scenario.local.workers),
                 "share": share_had(results),
             },
             "failures": failures,
@@ -74,14 +74,15 @@ def share_had(results: Results) -> float:
     """
     series = results.series
     used = series.cpu.get(SERVER, [])
-    workers = int(results.scenario.get("local", {}).get("workers", 1))
+    local = results.scenario.get("local") or {}
+    workers = int(local.get("workers", 1))
     together = [
         cores / workers
         for fault in results.faults
         if fault.what == "kill workers"
         for cores in _until_one_opens(results, fault, used)
     ]
-    behind_edge = results.scenario.get("local", {}).get("edge") == "varnish"
+    behind_edge = local.get("edge") == "varnish"
     if behind_edge and not any(fault.what.startswith("kill worker") for fault in results.faults):
         return 1.0  # who waits there waits for the edge
     crowd = results.streams.clients * CROWD
@@ -91,6 +92,13 @@ def share_had(results: Results) -> float:
     # With one of them killed others work beside it, so what is used then is no less than its share.
     had = together or ([min(1.0, sum(alone) / len(alone))] if alone else [])
     return min(1.0, max(sum(had) / len(had), 0.01)) if had else 1.0
+
+
+def _cores(results: Results) -> float:
+    """Return the cores of the machine that a run was on, 0 where its results do not say."""
+    machine = results.provenance.get("machine")
+    cores = machine.get("cores") if isinstance(machine, dict) else None
+    return float(cores) if isinstance(cores, int | float) else 0.0
 
 
 def _until_one_opens(results: Results, fault: Fault, used: list[float]) -> list[float]:

@@ -13,7 +13,7 @@ __all__ = ["happens", "takes"]
 
 def happens(outcome: Outcome) -> list[Rows]:
     """Return the tables of what was simulated."""
-    return [_steady(outcome), _failures(outcome)]
+    return [_steady(outcome), *([_failures(outcome)] if outcome.failures else [])]
 
 
 def takes(outcome: Outcome) -> list[Rows]:
@@ -54,9 +54,7 @@ def _failures(outcome: Outcome) -> Rows:
             ("Requests, at most", *(rate(failure.requests_per_s_peak) for failure in failures)),
             ("Opened by clients, at most", *(rate(failure.opens_per_s_peak) for failure in failures)),
             ("Opened at the origin, at most", *(rate(failure.origin_opens_per_s_peak) for failure in failures)),
-        ]
-        if failures
-        else [],
+        ],
         "Back: on a stream of the origin's again, a waiting room's does not count. Who gives up does so by his model, "
         "until the app is started anew.",
     )

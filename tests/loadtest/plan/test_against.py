@@ -47,6 +47,12 @@ def results(**changed: Any) -> Results:
     )
 
 
+@pytest.mark.parametrize("machine", [None, "a big one", {}, {"cores": None}], ids=str)
+def test_a_machine_of_which_results_say_no_cores_has_one_for_each_worker(machine: object) -> None:
+    silent = structs.replace(results(local=None), provenance={"machine": machine})
+    assert plan_of(silent).origin.cores == plan_of(silent).origin.processes
+
+
 def test_the_plan_of_a_run_is_what_the_run_was() -> None:
     plan = plan_of(results())
     assert (plan.clients.count, plan.environments.count, plan.streams.lifetime) == (400, 3, 20)
@@ -201,10 +207,15 @@ def test_without_numpy_one_sentence_says_what_to_install(monkeypatch: pytest.Mon
     assert "pip install 'flagstream[loadtest]'" in ran.output
 
 
-def test_a_fleet_of_one_is_planned_and_counted_as_one() -> None:
-    ran = CliRunner().invoke(app, ["plan", "--clients", "1", "--direct"])
+def test_a_fleet_of_one_is_planned_and_counted_as_one_and_a_plan_without_failures_has_no_table_of_them(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text("failures = []")
+    ran = CliRunner().invoke(app, ["plan", str(file), "--clients", "1", "--direct"])
     assert ran.exit_code == 0, ran.output
     assert "1 client, " in ran.output
+    assert "Failures" not in ran.output
 
 
 def test_who_is_long_in_opening_has_a_steady_state_after_that(tmp_path: Path) -> None:
