@@ -14,7 +14,7 @@ from loadtest.report.document import document
 from loadtest.report.faults import all_back
 from loadtest.report.gist import gist, not_current
 from loadtest.report.notices import notices
-from loadtest.report.templating import templates
+from loadtest.report.templating import NO_BREAK, templates
 from loadtest.report.toml_text import toml_text
 from loadtest.report.ways import ways
 from loadtest.results import Results
@@ -54,9 +54,8 @@ def _by_group(results: Results) -> str:
     found = [group for group in results.groups if group.delivery.count]
     if not 2 <= len(found) <= 3:  # noqa: PLR2004 - more than a tile has room for
         return ""
-    return ", ".join(
-        f"{group.name} {figures.ms(group.delivery.p99_ms)}".replace(" ", "\N{NO-BREAK SPACE}") for group in found
-    )
+    slowest = [(group.name, figures.ms(group.delivery.p99_ms)) for group in found]
+    return ", ".join(f"{name} {told.replace(' ', NO_BREAK)}" for name, told in slowest)
 
 
 def _errors(results: Results) -> list[tuple[str, str, int]]:

@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from loadtest.report import figures
 
-__all__ = ["templates"]
+__all__ = ["NO_BREAK", "templates"]
 
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 FOLDER: Final = Path(__file__).parent / "templates"
 
 
@@ -34,4 +35,4 @@ def templates(*folders: Path) -> Environment:
 
 def _in_one_line(write: Callable[[float | None], str]) -> Callable[[float | None], str]:
     """Return a filter whose words stay together: a line that begins with a unit cannot be read."""
-    return lambda value: write(value).replace(" ", "\N{NO-BREAK SPACE}")
+    return lambda value: write(value).replace(" ", NO_BREAK)

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="What --json of a run wrote.")]
+Before = Annotated[Path, typer.Argument(metavar="A", help="What --json of a run wrote.")]
+After = Annotated[Path, typer.Argument(metavar="B", help="The same of another run, which is held against it.")]
 
 
 def compare(
-    a: File,
-    b: File,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page, too.")] = None,
+    a: Before,
+    b: After,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page, too; - is standard output.")
+    ] = None,
 ) -> None:
     """Show what changed from run A to run B: how they were made, then every figure."""
     from flagstream.cli.loadtest.showing import Enduring  # noqa: PLC0415 - each command loads only what it runs

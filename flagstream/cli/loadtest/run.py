@@ -46,28 +46,36 @@ def run(
         str, typer.Option(envvar="FLAGSTREAM_SSE_TOKEN", help="The publisher's sse_token, to publish with.")
     ] = "",
     short: Annotated[bool, typer.Option("--short", help="The scenario's short form, of some ten seconds.")] = False,
-    clients: Annotated[int | None, typer.Option(help="How many clients.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="How long.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Changes a second.")] = None,
+    clients: Annotated[int | None, typer.Option(help="How many clients there are at the start.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long it takes, without what settles at the end.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Changes a second; 0 for none.")] = None,
     environments: Annotated[int | None, typer.Option(help="How many environments.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of the --local stream server.")] = None,
     edge: Annotated[Edge | None, typer.Option(help="What stands before the --local stream server.")] = None,
     redis: Annotated[
         bool | None, typer.Option("--redis/--no-redis", help="Whether the --local stack has a Redis.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another chance than the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of chance: the same seed has clients wait the same times.")] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, max=256, help="Generator processes on each host; else as many as it takes.")
     ] = None,
     agent: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST:PORT", help="Have the clients on another host (flagstream loadtest agent)."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Have the clients on another host, where flagstream loadtest agent runs; may be given more than once.",
+        ),
     ] = None,
     agent_token: Annotated[str, typer.Option(envvar="FLAGSTREAM_AGENT_TOKEN", help="The agents' token.")] = "",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results; - is standard output.")
     ] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report.")] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write the report, a page that loads nothing; - is standard output."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")] = False,
 ) -> None:
     """Run a scenario: its clients, its changes, what is done to the servers; then judge by its thresholds.

@@ -93,7 +93,8 @@
       // Names for each power of ten, and for 2 and 5 where there are few; uPlot names all or none.
       base.filter = (u, splits) => {
         const decades = Math.log10(splits[splits.length - 1] / splits[0]);
-        const named = decades > 3 ? [1] : decades > 1.3 ? [1, 3] : [1, 2, 5];
+        const room = side ? Infinity : (u.width / scale - 80) / decades; // of a decade, for names beside each other
+        const named = decades > 3 || room < 130 ? [1] : decades > 1.3 || room < 220 ? [1, 3] : [1, 2, 5];
         return splits.map(value => {
           const first = Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
           return named.includes(first) ? value : null;
@@ -291,7 +292,7 @@
     for (const mark of plot ? plot.marks : []) {
       if (!mark.number || mark.at > end) continue;
       const until = Math.min(end, mark.until ?? mark.at + 30), lead = Math.max(0.5, (until - mark.at) * 0.08);
-      button(`${mark.name} · ${clock(mark.at)}`, [Math.max(x[0], mark.at - lead), until], mark.number);
+      button(`${mark.name} · at ${clock(mark.at)}`, [Math.max(x[0], mark.at - lead), until], mark.number);
     }
     const hint = document.createElement("span");
     hint.textContent = "Drag in a plot to zoom, double-click to see all again.";

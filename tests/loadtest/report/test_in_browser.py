@@ -125,7 +125,7 @@ def zooms_by_dragging_and_by_buttons(page: Page) -> None:
     page.mouse.move(1, 1)
     expect(page.locator("#behind .u-series").nth(1).locator(".u-value")).to_have_text("max 0")
 
-    fault = page.get_by_role("button", name="kill workers · 3:00")
+    fault = page.get_by_role("button", name="kill workers · at 3:00")
     fault.click()
     expect(fault).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#behind .u-series").nth(1).locator(".u-value")).to_have_text("max 1,350")

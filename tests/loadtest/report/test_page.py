@@ -63,7 +63,9 @@ def test_a_legend_says_of_a_whole_line_what_the_tables_say(run: Results) -> None
         f"p50 {figures.s(fault.readmission.p50_s)}" for fault in run.faults
     ]
     assert [line["told"] for line in drawn["percentiles"]["lines"]] == [
-        f"p99 {figures.ms(part.delivery.p99_ms)}" for part in (run, *run.groups) if part.delivery.count
+        f"p99 {figures.ms(part.p99_ms)}"
+        for part in [run.delivery, *(group.delivery for group in run.groups)]
+        if part.count
     ]
     assert drawn["staleness"]["lines"][0]["told"] == f"p50 {figures.s(run.staleness.p50_s)}"
 
