@@ -13,10 +13,7 @@ from loadtest.swarm.loop import READ, WRITE
 if TYPE_CHECKING:
     from loadtest.swarm.opener import Opener
 
-__all__ = [
-    *("ASKED", "ASKED_AGAIN", "AT_ONCE_GONE", "CLOSED", "CONNECTING", "KEPT", "LIVE"),
-    *("PIECE", "Connection", "words_of"),
-]
+__all__ = ["ASKED", "ASKED_AGAIN", "AT_ONCE_GONE", "CONNECTING", "KEPT", "LIVE", "PIECE", "Connection", "words_of"]
 
 CONNECTING, ASKED, ASKED_AGAIN, LIVE, KEPT, CLOSED = range(6)
 """KEPT: its stream came to a clean end, and the next one may be asked for; ASKED_AGAIN: it was."""
