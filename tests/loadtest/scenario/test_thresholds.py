@@ -10,6 +10,14 @@ from loadtest.results import Delivery, GroupResults, Results, Threshold
 from loadtest.scenario.reading import ScenarioError, read
 from loadtest.scenario.thresholds import Condition, condition, judged, told_by_servers
 
+SMALL = """\
+title = "t"
+seconds = 5
+[clients]
+count = 1
+open_over = 1
+"""
+
 RESULTS = Results(
     name="x",
     verdict="passed",
@@ -90,12 +98,8 @@ def test_thresholds_are_judged_in_their_order() -> None:
 def test_only_what_servers_count_takes_a_stack_of_our_own(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(
-        """\
-title = "t"
-seconds = 5
-[clients]
-count = 1
-open_over = 1
+        SMALL
+        + """\
 [local]
 edge = "varnish"
 [thresholds]
@@ -111,12 +115,8 @@ lost = "<= server.varnish.cpu_s"
 def test_thresholds_of_a_scenario_that_cannot_be_judged_are_faults_at_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(
-        """\
-title = "t"
-seconds = 5
-[clients]
-count = 1
-open_over = 1
+        SMALL
+        + """\
 [thresholds]
 delivery.p99_mss = "<= 500"
 "delivery.p99_ms" = "<= 500 ms"
