@@ -106,6 +106,7 @@ def test_the_list_has_every_scenario_with_what_it_tries() -> None:
         (["soak", "--url", "http://127.0.0.1:1", "--key", "a"], "drift.rss.stream_server is known of a --local stack"),
         (["fanout", "--url", "http://127.0.0.1:1", "--workers", "2"], "are of a --local stack"),
         (["fanout", "--local", "--agent", "nohost"], "--agent nohost is no HOST:PORT"),
+        (["fanout", "--local", *(2 * ["--agent", "127.0.0.1:1"])], "--agent 127.0.0.1:1 is given twice"),
         (["fanout", "--local", "--agent", "192.0.2.1:1"], "--agent 192.0.2.1:1 is on another host"),
         (["fanout", "--local", "--json", "/nonexistent/x.json"], "there is no folder /nonexistent"),
         (["fanout", "--local", "--json", "/proc/x.json"], "the folder /proc cannot be written to: No such file"),

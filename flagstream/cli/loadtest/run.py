@@ -102,8 +102,10 @@ def run(
         raise failure("--workers, --edge and --redis are of a --local stack", status=2)
     if local and (key or publish_url):
         raise failure("--key and --publish-url are of servers that are there; --local has its own", status=2)
-    for address in agent or ():
+    for number, address in enumerate(agent or ()):
         host, _ = host_and_port(address, "--agent")
+        if address in (agent or ())[:number]:
+            raise failure(f"--agent {address} is given twice; an agent serves one run at a time", status=2)
         if local and not _is_loopback(host):
             raise failure(
                 f"--agent {address} is on another host, which a --local stack cannot be reached from", status=2
