@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -24,7 +25,7 @@ def verdict(
     interrupted is judged by its thresholds, too, but they say nothing of a whole one. One in which no stream was
     opened, or no change accepted, fails even without thresholds.
     """
-    reasons = list(broken)
+    reasons = [reason if times == 1 else f"{reason} ({times} times)" for reason, times in Counter(broken).items()]
     reasons += [] if interrupted else _nothing(results)
     reasons += [f"could not {fault.what}: {fault.error}" for fault in results.faults if fault.error]
     found = judged(results, thresholds)

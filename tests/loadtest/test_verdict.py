@@ -36,3 +36,9 @@ def test_a_run_of_nothing_fails_without_thresholds_and_says_why(run: Results, re
 
 def test_a_run_without_requests_or_changes_is_no_failure() -> None:
     assert verdict(Results(name="x", verdict="passed"), {}, [], published=False, interrupted=False).verdict == "passed"
+
+
+def test_what_went_wrong_again_and_again_is_one_reason_with_its_number() -> None:
+    broken = ["publisher ended", "nats ended", "publisher ended"]
+    judged = verdict(Results(name="x", verdict="passed"), {}, broken, published=True, interrupted=False)
+    assert (judged.verdict, judged.reasons) == ("failed", ["publisher ended (2 times)", "nats ended"])
