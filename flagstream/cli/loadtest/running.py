@@ -17,6 +17,7 @@ import typer
 from flagstream.cli.failure import failure
 from flagstream.cli.loadtest.local import LocalStack
 from flagstream.cli.loadtest.showing import Enduring, shown
+from flagstream.cli.loadtest.source_ports import check_ports
 from flagstream.cli.loadtest.writing import STDOUT, write_atomically
 from loadtest.commission import Plan, failed
 from loadtest.conductor import conduct
@@ -165,6 +166,8 @@ async def _run(plan: Plan, stack: LocalStack | RemoteStack, *, quiet: bool) -> R
             running: Stack
             if isinstance(stack, RemoteStack):
                 await _look_at(stack)
+                if not plan.agents:
+                    await check_ports(plan.scenario, stack.urls)
                 running = stack
             else:
                 running = await exits.enter_async_context(stack)
