@@ -8,6 +8,7 @@ from typing import Final
 
 from loadtest.collecting import OwnCost
 from loadtest.publishing import LATE, Announcements
+from loadtest.report.figures import count, s
 
 __all__ = ["Cores", "limits", "sharing"]
 
@@ -58,29 +59,32 @@ def limits(own: OwnCost, announced: Announcements) -> Iterator[str]:
     """Yield a warning for each way in which the generator was the limit."""
     if own.busy_for >= BUSY_FOR:
         yield (
-            f"the generator was the limit: a process of it was busy {own.busy_for:g} s on end; "
+            f"the generator was the limit: a process of it was busy {s(own.busy_for)} on end; "
             "spread the clients over more --processes, or over hosts with --agent"
         )
     if own.late > LATE_TIMER:
         yield (
-            f"the generator was the limit: a timer of it was {own.late * 1e3:.0f} ms late, so clients came later than "
+            f"the generator was the limit: a timer of it was {s(own.late)} late, so clients came later than "
             "their models say; give it more cores, or fewer clients"
         )
     if announced.late > max(1.0, LATE_SHARE * announced.planned):  # one of a few says nothing
         yield (
-            f"the generator was the limit: {announced.late} of {announced.planned} changes were sent more than "
-            f"{LATE * 1e3:.0f} ms after their time; lower --rate, or give this machine less to do"
+            f"the generator was the limit: {count(announced.late)} of {count(announced.planned)} changes were sent "
+            f"more than {s(LATE)} after their time; lower --rate, or give this machine less to do"
         )
     waited, answered = own.queued.percentile(ALL_BUT_A_FEW), own.answered.percentile(ALL_BUT_A_FEW)
     if waited is not None and waited > max(QUEUED, answered or 0.0):
         yield (
-            f"the generator was the limit: one in a hundred fetches of flags waited {waited * 1e3:.0f} ms or longer "
+            f"the generator was the limit: one in a hundred fetches of flags waited {s(waited)} or longer "
             "for one of its connections, more than answers took, where each app has its own; use more --processes, "
             "raise the limit of open files (ulimit -n), or have the clients on other hosts (--agent)"
         )
     if own.errors:
-        kinds = ", ".join(f"{words} ({times})" for words, times in sorted(own.errors.items()))
-        yield f"the generator was the limit: this machine failed it: {kinds}; use more --processes or another --agent"
+        kinds = ", ".join(f"{words} ({count(times)})" for words, times in sorted(own.errors.items()))
+        yield (
+            f"the generator was the limit: this machine failed it: {kinds}; use more --processes, or have the clients "
+            "on more hosts (--agent)"
+        )
 
 
 def sharing(cores: Cores | None) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from loadtest.report.figures import count
 from loadtest.results import Results, Threshold
 from loadtest.scenario.thresholds import judged
 
@@ -43,9 +44,9 @@ def _nothing(results: Results) -> Iterator[str]:
     """Yield what makes a run one of nothing, whatever its thresholds say: no stream, no change."""
     streams, publishing = results.streams, results.publishing
     if streams.requests and not streams.opened:
-        yield f"none of {streams.requests} requests for a stream was answered with one{_mostly(results.errors)}"
+        yield f"none of {count(streams.requests)} requests for a stream was answered with one{_mostly(results.errors)}"
     if publishing.sent and not publishing.accepted:
-        yield f"none of {publishing.sent} changes was accepted{_mostly(publishing.errors)}"
+        yield f"none of {count(publishing.sent)} changes was accepted{_mostly(publishing.errors)}"
 
 
 def _mostly(errors: Mapping[str, int]) -> str:
@@ -56,7 +57,12 @@ def _why(threshold: Threshold, *, published: bool) -> str:
     """Return why a threshold did not hold."""
     if not published and not threshold.value and _OF_CHANGES & set(threshold.figure.split(".")):
         return "nothing was published, for want of --publish-url and --token"
-    return "there is no such figure in this run" if threshold.value is None else f"it is {threshold.value:.6g}"
+    return "there is no such figure in this run" if threshold.value is None else f"it is {_exactly(threshold.value)}"
+
+
+def _exactly(value: float) -> str:
+    """Return a figure with enough digits to be told from the bound that it missed."""
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.6g}"  # noqa: PLR2004 - six digits have no fraction left
 
 
 def status(results: Results) -> int:

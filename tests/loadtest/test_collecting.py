@@ -255,7 +255,7 @@ def test_the_generator_says_when_it_was_the_limit_and_what_to_do() -> None:
         collected.take(sample(0, number * STEP, GroupSample(), busy=0.95, late=0.3))
     collected.own.errors["no descriptor left (EMFILE)"] = 3
     busy, timer, late, errors = limits(collected.own, Announcements(planned=100, late=6))
-    assert "busy 1 s on end" in busy
+    assert "busy 1.00 s on end" in busy
     assert "--processes" in busy
     assert "300 ms late" in timer
     assert "6 of 100 changes" in late
