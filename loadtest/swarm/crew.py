@@ -137,6 +137,10 @@ class Crew:
         """How many hold no version yet although there is one."""
         return sum(cell.new for cell in self._cells.values()) if self._follows else 0
 
+    def lost(self, now: float) -> int:
+        """Return how many are without the newest version, of those whose turn to begin had come by `now`."""
+        return sum(cell.lost(now) for cell in self._cells.values()) if self._follows else 0
+
     @property
     def _follows(self) -> bool:
         """Tell whether its clients read at all: who never reads follows nothing."""

@@ -152,7 +152,9 @@ class Generator:
         for number in range(order.count):
             client = Client(crew, crew.cell(order.first + number))
             crew.clients.append(client)
-            client.begin(now + order.over * number / order.count)
+            when = now + order.over * number / order.count
+            client.begin(when)
+            client.cell.begins(when)
 
     def _take_away(self, order: Close | Cut) -> None:
         """Let clients leave, or break their connections."""
@@ -214,7 +216,8 @@ class Generator:
     def _stop(self) -> None:
         if self._start is not None:
             self._sample()
-            self._channel.say(Ended(process=self._start.process, lost=[crew.behind + crew.new for crew in self._crews]))
+            now = time.monotonic()
+            self._channel.say(Ended(process=self._start.process, lost=[crew.lost(now) for crew in self._crews]))
         self._end()
 
     def _end(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right, insort
 
 __all__ = ["Cell", "Ledger"]
@@ -53,7 +54,18 @@ class Cell:
     `stream` is their request for a stream; that for flags is the path `document` and the `headers` after it.
     """
 
-    __slots__ = ("_current", "_fresh", "_newest", "_reckoned", "clients", "document", "headers", "ledger", "stream")
+    __slots__ = (
+        "_begins",
+        "_current",
+        "_fresh",
+        "_newest",
+        "_reckoned",
+        "clients",
+        "document",
+        "headers",
+        "ledger",
+        "stream",
+    )
 
     def __init__(self, ledger: Ledger, *, stream: bytes = b"", document: bytes = b"", headers: bytes = b"") -> None:
         self.ledger = ledger
@@ -61,6 +73,7 @@ class Cell:
         self.document = document
         self.headers = headers
         self.clients = 0
+        self._begins = array("d")
         self._fresh = 0
         self._current = 0
         self._newest = 0
@@ -89,6 +102,15 @@ class Cell:
         """Take that there is a newer version since `moment`, which is not yet the ledger's newest."""
         if self._newest == self.ledger.newest:
             self._reckoned -= self._current * moment
+
+    def lost(self, now: float) -> int:
+        """How many are without the newest version, of those whose turn to begin had come by `now`."""
+        early = sum(when > now for when in self._begins)
+        return self.behind + max(0, self.new - early)
+
+    def begins(self, when: float) -> None:
+        """Take that the first stream of one is not to be opened before `when`, a moment of the loop's clock."""
+        self._begins.append(when)
 
     def comes(self) -> None:
         """Take that there is one more, who holds nothing yet."""

@@ -198,8 +198,8 @@ class _Interrupts:
         self._given_up = False
         self._task = asyncio.current_task()
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(sig) is signal.SIG_IGN:  # by nohup
-                continue
+            if sig == signal.SIGHUP and signal.getsignal(sig) is signal.SIG_IGN:  # by nohup
+                continue  # a script's shell ignores SIGINT for what it starts with &: that is heard all the same
             asyncio.get_running_loop().add_signal_handler(sig, self._interrupt)
 
     def _interrupt(self) -> None:

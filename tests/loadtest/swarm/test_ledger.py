@@ -86,3 +86,18 @@ def test_a_version_that_is_told_of_after_a_newer_one_is_not_taken_for_that_one()
     ledger.learn(10)
     ledger.learn(30)
     assert ledger.missed(10, 20) == (20, 0)
+
+
+def test_nobody_is_lost_before_the_turn_to_begin_has_come() -> None:
+    ledger = Ledger()
+    cell = Cell(ledger)
+    for when in (1.0, 2.0, 3.0):
+        cell.comes()
+        cell.begins(when)
+    assert cell.lost(3.0) == 0, "nothing was published"
+    ledger.learn(7)
+    assert [cell.lost(now) for now in (0.5, 1.0, 2.5, 3.0)] == [0, 1, 2, 3]
+    cell.holds(7, 0, 10)
+    assert [cell.lost(now) for now in (1.0, 3.0)] == [0, 2]
+    ledger.learn(9)
+    assert cell.lost(3.0) == 3
