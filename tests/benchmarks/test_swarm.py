@@ -154,6 +154,7 @@ async def scripted(script: list[bytes]) -> AsyncIterator[int]:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nAge: 1\r\n\r\n"
 EVENT = b'event: environment_updated\ndata: {"updated_at": %s}\n\n'
 
 
@@ -172,10 +173,16 @@ def chunk(body: bytes) -> bytes:
             {"backwards": 1, "events": 2, "ended": 1},
         ),
         (b"HTTP/1.1 200 OK\r\n\r\n" + EVENT % b"1735229888.5", {"cut": 1, "events": 1, "ended": 0}),
+        (SIZED % 63 + EVENT % b"1735229888.5", {"ended": 1, "cut": 0, "events": 1}),
+        (SIZED % 64 + EVENT % b"1735229888.5", {"ended": 0, "cut": 1, "events": 1}),
+        (SIZED % 0, {"ended": 1, "cut": 0, "opened": 1}),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", {"refused": 1, "opened": 0, "events": 0}),
         (b"HTTP/1.1 200 OK\r\nTransfer-Enc", {"failed": 1, "opened": 0}),
     ],
-    ids=["clean end", "cut", "backwards", "not chunked", "another status", "half a head"],
+    ids=[
+        *("clean end", "cut", "backwards", "not chunked", "whole", "shorter than it says", "empty"),
+        *("another status", "half a head"),
+    ],
 )
 async def test_what_a_stream_says_is_read_byte_by_byte(text: bytes, expected: dict[str, int], tmp_path: Path) -> None:
     async with scripted([text]) as port:
