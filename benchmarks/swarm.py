@@ -47,8 +47,9 @@ class Group:
 class Report:
     """What became of a group: counts, moments in microseconds since the epoch, histograms since they were cleared.
 
-    `opened` were answered with a 200; `ended` came to a clean end, `cut` to one without a final chunk; `failed` did
-    not get as far as an answer, `refused` got another status. `holding` are open streams with the version asked for,
+    `opened` were answered with a 200; `ended` came to a clean end, `whole` of these with their length, as an edge sends
+    a body that it has to its end; `cut` had no final chunk; `failed` did not get as far as an answer, `refused` got
+    another status. `holding` are open streams with the version asked for,
     `reached` are clients that were told of it on any stream. `backwards` are events older than one before them on the
     same stream, `stale` are streams that began with less than their client knew.
     """
@@ -57,6 +58,7 @@ class Report:
     open: int = 0
     opened: int = 0
     ended: int = 0
+    whole: int = 0
     cut: int = 0
     failed: int = 0
     refused: int = 0

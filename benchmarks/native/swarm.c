@@ -81,7 +81,7 @@ struct group {
     uint32_t again_min, again_max, rcvbuf, mss;
     uint64_t churn; /* opens still to make, where streams are closed as soon as they are open */
     int churns, reopens, deaf;
-    uint64_t open, opened, ended, cut, failed, refused, events, deliveries, backwards, stale;
+    uint64_t open, opened, ended, whole, cut, failed, refused, events, deliveries, backwards, stale;
     uint64_t last_opened, last_raised, last_reached; /* moments */
     uint32_t latency[BUCKETS], opening[BUCKETS];
 };
@@ -418,8 +418,10 @@ static void parse(uint32_t index, const char *at, size_t length, uint64_t moment
         size_t here = (size_t)(end - at) < stream->left ? (size_t)(end - at) : stream->left;
         scan(index, at, here, moment);
         stream->left -= (uint32_t)here;
-        if (stream->left == 0)
+        if (stream->left == 0) {
+            groups[stream->group]->whole++;
             ended(index);
+        }
         return;
     }
     while (at < end) {
@@ -549,12 +551,13 @@ static void report(int met, uint64_t version, int clear)
     printf("{\"met\": %d, \"moment\": %llu, \"under_way\": %u, \"groups\": [", met, (unsigned long long)now(), under_way);
     for (int i = 0; i < group_count; i++) {
         struct group *group = groups[i];
-        printf("%s{\"open\": %llu, \"opened\": %llu, \"ended\": %llu, \"cut\": %llu, \"failed\": %llu, "
-               "\"refused\": %llu, \"events\": %llu, \"deliveries\": %llu, \"backwards\": %llu, \"stale\": %llu, "
+        printf("%s{\"open\": %llu, \"opened\": %llu, \"ended\": %llu, \"whole\": %llu, \"cut\": %llu, "
+               "\"failed\": %llu, \"refused\": %llu, \"events\": %llu, \"deliveries\": %llu, \"backwards\": %llu, \"stale\": %llu, "
                "\"last_opened\": %llu, \"last_raised\": %llu, \"last_reached\": %llu, \"holding\": %llu, "
                "\"reached\": %llu",
                i ? ", " : "", (unsigned long long)group->open, (unsigned long long)group->opened,
-               (unsigned long long)group->ended, (unsigned long long)group->cut, (unsigned long long)group->failed,
+               (unsigned long long)group->ended, (unsigned long long)group->whole, (unsigned long long)group->cut,
+               (unsigned long long)group->failed,
                (unsigned long long)group->refused, (unsigned long long)group->events,
                (unsigned long long)group->deliveries, (unsigned long long)group->backwards,
                (unsigned long long)group->stale, (unsigned long long)group->last_opened,

@@ -166,14 +166,14 @@ def chunk(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (HEAD + chunk(EVENT % b"1735229888.7601228") + b"0\r\n\r\n", {"ended": 1, "cut": 0, "events": 1}),
+        (HEAD + chunk(EVENT % b"1735229888.7601228") + b"0\r\n\r\n", {"ended": 1, "whole": 0, "cut": 0, "events": 1}),
         (HEAD + chunk(EVENT % b"1735229888.0"), {"ended": 0, "cut": 1, "events": 1}),
         (
             HEAD + chunk(EVENT % b"2.0") + chunk(EVENT % b"1.5") + b"0\r\n\r\n",
             {"backwards": 1, "events": 2, "ended": 1},
         ),
         (b"HTTP/1.1 200 OK\r\n\r\n" + EVENT % b"1735229888.5", {"cut": 1, "events": 1, "ended": 0}),
-        (SIZED % 63 + EVENT % b"1735229888.5", {"ended": 1, "cut": 0, "events": 1}),
+        (SIZED % 63 + EVENT % b"1735229888.5", {"ended": 1, "whole": 1, "cut": 0, "events": 1}),
         (SIZED % 64 + EVENT % b"1735229888.5", {"ended": 0, "cut": 1, "events": 1}),
         (SIZED % 0, {"ended": 1, "cut": 0, "opened": 1}),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", {"refused": 1, "opened": 0, "events": 0}),

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.dashboard.conftest import Site, Visitor
 from tests.programs import ADMIN_TOKEN, SSE_TOKEN, publisher
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, wait_until
 
 Visit = Callable[..., Visitor]
 
@@ -111,8 +111,15 @@ def test_the_change_log_says_who_what_when_and_how_long_the_push_took(site: Site
     site.change(project.keys["Production"], "banner", enabled=False, value=1.5, token=bob["token"])
     with httpx.Client(base_url=site.url) as client:
         client.post("/sign-in", data={"token": ADMIN_TOKEN})
-        page = client.get("/changes", params={"environment": project.keys["Production"], "actor": bob["name"]}).text
-        text = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
+        text = ""
+
+        def is_pushed() -> bool:
+            nonlocal text
+            wanted = {"environment": project.keys["Production"], "actor": bob["name"]}
+            text = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", client.get("/changes", params=wanted).text))
+            return "not yet pushed" not in text
+
+        wait_until(is_pushed, "the push")
         assert f"{bob['name']} changed banner in" in text
         assert "was on → now off" in text
         assert "value was &#34;a&#34; → now 1.5" in text

@@ -19,6 +19,9 @@ SECONDS = 4.5
 SHORT = 1.5
 """Seconds of a stream that ends before its time."""
 
+LOOP = 30 * CLIENTS
+"""Finished streams that are a loop: the naive configuration replays 40,000 in four seconds, ours 20 to 2,500 in all."""
+
 
 def lived(port: int, folder: Path, *, again: int = 0, seconds: float = SECONDS) -> Report:
     """Let clients come back `again` ms after each end, for some seconds; return what became of them."""
@@ -33,9 +36,7 @@ def lived(port: int, folder: Path, *, again: int = 0, seconds: float = SECONDS) 
 def guarded(folder: Path, script: Callable[[int], Act], **options: int) -> tuple[Report, int]:
     """Run clients behind our configuration; return their report and how many streams the origin opened."""
     with ScriptedOrigin(script) as origin:
-        # A replay has a length and leaves its connection open; the load generator takes the close for its end.
-        short = ("-p", "timeout_idle=0.2")
-        edge = Varnish(folder, origins=[f"127.0.0.1:{origin.port}"], arguments=short).start()
+        edge = Varnish(folder, origins=[f"127.0.0.1:{origin.port}"]).start()
         try:
             return lived(edge.port, folder / "clients", **options), len(origin.requests)
         finally:
@@ -64,23 +65,25 @@ def test_no_loop_when(script: Callable[[int], Act], tmp_path: Path) -> None:
         expected += 1
     assert streams <= expected, "one stream after the other"
     # Varnish calls a stream running until the last of its clients has left it: who is back before that, within
-    # milliseconds, gets the finished one. Once, where a loop would be many times.
-    assert report.cut <= CLIENTS * streams, report
-    assert report.opened <= CLIENTS * (streams + 0.5) + report.cut, report
-    assert report.failed == report.refused == 0
-    assert report.ended >= CLIENTS
+    # milliseconds, gets the finished one, a few times, where a loop would be for as long as it is fresh.
+    assert report.whole <= LOOP, report
+    assert report.opened <= CLIENTS * (streams + 0.5) + report.whole, report
+    assert report.cut == report.failed == report.refused == 0
+    assert report.ended - report.whole >= CLIENTS
 
 
 def test_the_naive_configuration_loops_in_the_same_test(tmp_path: Path) -> None:
     report, streams = unguarded(tmp_path, SCRIPTS["every stream ends inside its join window"], seconds=4)
-    assert report.opened > 5 * CLIENTS * streams, report
+    assert streams == 1
+    assert report.whole > LOOP, report
 
 
 def test_clients_with_a_random_pause_spread_over_streams_and_none_is_ended_at_once(tmp_path: Path) -> None:
     report, streams = guarded(tmp_path, lambda _: Act(seconds=2.5, fresh=1), again=800)
     assert streams <= (SECONDS + 5) / 1 + 1, "one a join window at most"
     assert report.opened <= CLIENTS * (SECONDS / 1.5 + 2), report
-    assert report.cut == report.failed == report.refused == 0, "fresh for less than it lives: nothing is replayed"
+    assert report.cut == report.failed == report.refused == 0
+    assert report.whole == 0, "fresh for less than it lives: nothing is replayed"
 
 
 def test_ninety_versions_over_streams_of_three_seconds_leave_everybody_at_the_newest(tmp_path: Path) -> None:
@@ -94,5 +97,5 @@ def test_ninety_versions_over_streams_of_three_seconds_leave_everybody_at_the_ne
         report = running.wait_reached(group, version, 5)
         assert report.met, report
         assert report.ended >= 200, "over several streams each"
-        assert report.cut == report.failed == report.refused == report.backwards == 0
+        assert report.whole == report.cut == report.failed == report.refused == report.backwards == 0
         assert site.opened() < report.opened / 5
