@@ -15,12 +15,9 @@ RESERVED: Final = 300
 """Descriptors of a process that are not for streams: fetches, the channel, the interpreter's own."""
 
 FEWEST_FETCHERS: Final = 128
-"""Connections for fetching that a process may have however many streams it holds."""
-
-
-NEAR: Final = 8
-"""One of so many clients may fetch at a moment where the servers are on this host: an answer has no way to go, and an
-edge with as many clients as it has files needs two of them for each fetch that it passes on."""
+"""Connections for fetching that a process may have however many streams it holds, and all that it has towards a target
+on its own host: there an answer has no way to go, more of them would only wait for the same cores, and an edge needs
+two files and a thread for each."""
 
 
 def capacity() -> int:
@@ -32,7 +29,7 @@ def capacity() -> int:
 
 
 def fetch_connections(start: Start, files: int, on_loopback: Sequence[bool]) -> list[int]:
-    """Return how many connections for fetching each target gets: one a client, where `files` are enough for that.
+    """Return how many connections for fetching each target gets: on other hosts one a client, as far as `files` go.
 
     Half of the files that no stream needs stay free, for streams that open before the one they replace has closed.
     """
@@ -43,7 +40,5 @@ def fetch_connections(start: Start, files: int, on_loopback: Sequence[bool]) -> 
     if start.fetchers:
         return [max(1, start.fetchers // shares)] * len(clients)
     room = max(FEWEST_FETCHERS, (files - RESERVED - sum(clients)) // 2) // shares
-    wanted = [
-        max(FEWEST_FETCHERS, count // NEAR) if near else count for count, near in zip(clients, on_loopback, strict=True)
-    ]
+    wanted = [FEWEST_FETCHERS if near else count for count, near in zip(clients, on_loopback, strict=True)]
     return [max(1, min(each, room)) for each in wanted]

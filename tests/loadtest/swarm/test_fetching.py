@@ -180,13 +180,12 @@ async def test_what_a_fetch_waits_for_a_connection_is_told_apart_from_what_its_a
         ([3_000, 400], [False, False], 20_000, [3_000, 400]),
         ([9_000, 9_000], [False, False], 20_000, [425, 425]),
         ([0, 19_000], [False, False], 20_000, [1, 350]),
-        ([8_000], [True], 20_000, [1_000]),
-        ([500], [True], 20_000, [128]),
-        ([500, 4_000], [True, True], 20_000, [128, 500]),
+        ([8_000], [True], 20_000, [128]),
+        ([500, 4_000], [True, False], 20_000, [128, 4_000]),
     ],
     ids=[
         *("one a client", "half of what is left", "never fewer", "by target", "shared by targets", "none without need"),
-        *("an eighth of those on this host", "never fewer on this host", "by target on this host"),
+        *("a number on this host", "by target where one is on this host"),
     ],
 )
 def test_connections_for_fetching_are_as_many_as_clients_where_files_are_enough(
