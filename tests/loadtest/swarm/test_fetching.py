@@ -181,7 +181,7 @@ async def test_what_a_fetch_waits_for_a_connection_is_told_apart_from_what_its_a
         ([9_000, 9_000], [False, False], 20_000, [425, 425]),
         ([0, 19_000], [False, False], 20_000, [1, 350]),
         ([8_000], [True], 20_000, [128]),
-        ([500, 4_000], [True, False], 20_000, [128, 4_000]),
+        ([500, 3_000], [True, False], 20_000, [128, 3_000]),
     ],
     ids=[
         *("one a client", "half of what is left", "never fewer", "by target", "shared by targets", "none without need"),
