@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-__all__ = ["Histogram"]
+__all__ = ["Histogram", "Pairs"]
+
+Pairs = list[tuple[int, int]]
+"""Buckets of a histogram with their counts, as messages and results have them."""
 
 PER_DOUBLING: Final = 64
 _BITS: Final = PER_DOUBLING.bit_length()

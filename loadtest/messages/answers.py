@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from loadtest.histogram import Pairs
 from loadtest.messages.message import Message
 
 __all__ = [
@@ -15,10 +16,6 @@ __all__ = [
     "Ready",
     "Sample",
 ]
-
-
-Pairs = list[tuple[int, int]]
-"""A histogram's buckets, see `loadtest.histogram`."""
 
 
 class Ready(Message, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from loadtest.histogram import Histogram
+from loadtest.histogram import Histogram, Pairs
 from loadtest.report import figures
-from loadtest.results import GroupResults, Pairs, Results
+from loadtest.results import GroupResults, Results
 
 __all__ = ["ways"]
 

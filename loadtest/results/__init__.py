@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from loadtest.results.around import Fetches, Generator, Process, Publishing, Requests
 from loadtest.results.clients import Delivery, Fault, GroupResults, Readmission, Staleness, Streams
-from loadtest.results.parts import Pairs, Seconds, seconds
+from loadtest.results.parts import Seconds, seconds
 from loadtest.results.run import Results, Threshold, read, written
 from loadtest.results.series import Series
 
@@ -18,7 +18,6 @@ __all__ = [
     "Fetches",
     "Generator",
     "GroupResults",
-    "Pairs",
     "Process",
     "Publishing",
     "Readmission",

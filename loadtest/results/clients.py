@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from loadtest.results.parts import Pairs, Seconds
+from loadtest.histogram import Pairs
+from loadtest.results.parts import Seconds
 
 __all__ = [
     "Delivery",

@@ -6,12 +6,9 @@ from typing import Any
 
 import msgspec
 
-from loadtest.histogram import Histogram
+from loadtest.histogram import Histogram, Pairs
 
-__all__ = ["Pairs", "Seconds", "seconds"]
-
-Pairs = list[tuple[int, int]]
-"""Buckets of a histogram with their counts, see `loadtest.histogram`."""
+__all__ = ["Seconds", "seconds"]
 
 
 class Seconds(msgspec.Struct, frozen=True, kw_only=True):
