@@ -10,7 +10,9 @@ What nats-py 2.16 does by itself, and what is done here instead:
 - messages published while away are kept and sent later: refused at once, who publishes decides what is still true;
 - a socket of an attempt that came to nothing is dropped open: closed;
 - the subject of a permissions violation is handed on with its environment key: the key is left out;
-- a PONG that comes after its `flush` timed out ends the reading task, and the client is deaf: ignored.
+- a PONG that comes after its `flush` timed out ends the reading task, and the client is deaf: ignored;
+- a PING of the server during the handshake is taken for its PONG: answered (`publisher.messages.handshake`);
+- the PING of a `flush` overtakes what waits to be written, so that it says nothing about that: sent in its turn.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from nats import errors
+from nats.aio.client import PING_PROTO, Srv
 from nats.aio.client import Client as NatsClient
-from nats.aio.client import Srv
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
+
+from publisher.messages.handshake import answering
 
 __all__ = ["Client", "connect"]
 
@@ -139,6 +143,7 @@ class Client(NatsClient):
     async def _connect_to_server(self, s: Srv) -> None:
         self._leave_transport()
         await super()._connect_to_server(s)
+        self._transport.readline = answering(self._transport)  # type: ignore[method-assign, union-attr]
 
     def _leave_transport(self) -> None:
         """Close the socket of an attempt that came to nothing; nats-py would drop it open."""
@@ -212,6 +217,11 @@ class Client(NatsClient):
         error = errors.Error(f"nats: {err_msg.strip(chr(39))}")
         self._on_error(error)
         await self._process_op_err(error)
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
