@@ -143,7 +143,8 @@ class Client(NatsClient):
     async def _connect_to_server(self, s: Srv) -> None:
         self._leave_transport()
         await super()._connect_to_server(s)
-        self._transport.readline = answering(self._transport)  # type: ignore[method-assign, union-attr]
+        if self._transport is not None:
+            self._transport.readline = answering(self._transport)  # type: ignore[method-assign]
 
     def _leave_transport(self) -> None:
         """Close the socket of an attempt that came to nothing; nats-py would drop it open."""
