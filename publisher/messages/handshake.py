@@ -8,8 +8,8 @@ before; or it has connected to nobody, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from nats import errors
 from nats.aio.transport import Transport
@@ -22,7 +22,7 @@ PASSED_OVER: Final = (b"+OK", b"INFO ")
 """What may come in between and changes nothing: nats-py reads the next INFO by itself once it is connected."""
 
 
-def answering(transport: Transport) -> Callable[[], Awaitable[bytes]]:
+def answering(transport: Transport) -> Callable[[], Coroutine[Any, Any, bytes]]:
     """Return what is to stand for the `readline` of a `transport` that has connected, and read nothing since.
 
     It returns the server's first line, then its verdict (a PONG or an error), and answers each PING before it. Raises
