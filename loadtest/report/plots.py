@@ -6,13 +6,13 @@ import json
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from loadtest.histogram import Histogram
 
-__all__ = ["HUES", "Line", "Mark", "Plot", "Unit", "cumulative", "data", "latencies"]
+__all__ = ["Line", "Mark", "Plot", "Unit", "cumulative", "data", "latencies"]
 
 Unit = Literal[
     "count",
@@ -28,9 +28,6 @@ Unit = Literal[
     "usd",
 ]
 """How values are written: `clock_s` are moments of a run, `share` is 0 to 1, `nines` -log10(1 - share)."""
-
-HUES: Final = 8
-"""Colours that there are; a ninth line has the first one, dashed."""
 
 Values = Sequence[float | None]
 

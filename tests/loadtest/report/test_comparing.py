@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from loadtest.report.comparing import FIGURES, Comparison, compared, worse_than
+from loadtest.report.comparing import FIGURES, Comparison, compared
 from loadtest.report.comparing_page import comparison_page, on_grid
 from loadtest.report.comparing_text import comparison_text
 from loadtest.results import Delivery, Generator, Process, Results, Series, Streams
@@ -168,29 +168,6 @@ def test_groups_and_programs_that_only_one_run_has_are_there_too(run: Results) -
     assert names["server.varnish.cpu_s"] == (None, 3.0)
     assert names["server.nats.cpu_s"] == (1.1, None)
     assert "varnish: CPU" in text(comparison)
-
-
-def test_worse_by_more_than_so_many_percent_is_found() -> None:
-    comparison = compared(
-        result(delivery=Delivery(p50_ms=10.0, p99_ms=100.0), lost=0, streams=Streams(peak=100)),
-        result(delivery=Delivery(p50_ms=10.9, p99_ms=150.0), lost=1, streams=Streams(peak=80)),
-    )
-    assert [each.path for each in worse_than(comparison, 10)] == ["streams.peak", "delivery.p99_ms", "lost"]
-    assert [each.path for each in worse_than(comparison, 30)] == ["delivery.p99_ms", "lost"]
-    assert [each.path for each in worse_than(comparison, 5, ["delivery.p50_ms"])] == ["delivery.p50_ms"]
-    assert worse_than(comparison, 10, ["delivery.p50_ms"]) == []
-
-
-def test_a_figure_that_is_not_there_any_more_is_worse() -> None:
-    comparison = compared(result(delivery=Delivery(p99_ms=5.0)), result())
-    assert [each.path for each in worse_than(comparison, 1000)] == ["delivery.p99_ms"]
-    assert worse_than(compared(result(), result(delivery=Delivery(p99_ms=5.0))), 0) == []
-
-
-@pytest.mark.parametrize("path", ["delivery.p98_ms", "delivery.count", ""])
-def test_a_path_that_nothing_can_be_worse_in_is_refused_by_name(path: str) -> None:
-    with pytest.raises(ValueError, match=r"is no figure to compare by; there are streams\.peak, "):
-        worse_than(compared(result(), result()), 10, [path])
 
 
 def test_a_page_lays_the_curves_over_each_other(run: Results, faster: Results) -> None:
