@@ -6,7 +6,8 @@ What nats-py 2.16 does by itself, and what is done here instead:
 - it logs a traceback per failed attempt: one line when the connection goes, one when it is back;
 - ``connect`` waits for the first success: here it returns at once and the client connects in the background;
 - it closes for good on most ``-ERR`` lines (an expired credential, a full server): treated as a lost connection;
-- a request whose connection is gone waits for its whole timeout: it fails at once;
+- a request or `flush` whose connection is gone waits for its whole timeout, and a `flush` while NATS is away says that
+  all is well: both fail at once;
 - messages published while away are kept and sent later: refused at once, who publishes decides what is still true;
 - a socket of an attempt that came to nothing is dropped open: closed;
 - the subject of a permissions violation is handed on with its environment key: the key is left out;
@@ -124,7 +125,7 @@ class Client(NatsClient):
             self._reconnection_task.cancel()
             await asyncio.wait([self._reconnection_task], timeout=0.1)
         self._leave_transport()
-        self._fail_requests()
+        self._fail_waiting()
         await asyncio.sleep(0)  # the turn in which the loop lets go of a closed socket
 
     async def request(
@@ -140,11 +141,24 @@ class Client(NatsClient):
             raise errors.ConnectionReconnectingError
         return await super().request(subject, payload, timeout, old_style, headers)
 
+    async def flush(self, timeout: float = 10) -> None:  # noqa: ASYNC109 - nats-py's signature
+        """Return when the server has read all that was sent before; raises at once while NATS is away."""
+        if not self.is_connected:
+            raise errors.ConnectionReconnectingError
+        await super().flush(timeout)  # type: ignore[arg-type]  # annotated int, used as seconds
+
     async def _connect_to_server(self, s: Srv) -> None:
         self._leave_transport()
+        for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
+            if task is not None:
+                task.cancel()  # nats-py leaves them running when a new connection does not answer its first flush
         await super()._connect_to_server(s)
         if self._transport is not None:
             self._transport.readline = answering(self._transport)  # type: ignore[method-assign]
+
+    async def _process_connect_init(self) -> None:
+        await super()._process_connect_init()
+        self._drop_pending()  # the answer to a PING of the connection before would end a `flush` of this one
 
     def _leave_transport(self) -> None:
         """Close the socket of an attempt that came to nothing; nats-py would drop it open."""
@@ -177,7 +191,7 @@ class Client(NatsClient):
         asyncio.get_running_loop().call_soon(self._on_connected)
 
     async def _disconnected(self) -> None:
-        self._fail_requests()
+        self._fail_waiting()
         self._drop_pending()
         asyncio.get_running_loop().call_soon(self._on_disconnected)
         if self._stopping:
@@ -200,8 +214,8 @@ class Client(NatsClient):
             self._away_logged = True
             logger.warning("NATS cannot be reached, trying on: %s", str(error) or type(error).__name__)
 
-    def _fail_requests(self) -> None:
-        for reply in list(self._resp_map.values()):
+    def _fail_waiting(self) -> None:
+        for reply in (*self._resp_map.values(), *self._pongs):
             if not reply.done():
                 reply.set_exception(errors.ConnectionReconnectingError())
                 reply.exception()  # whoever waited may be gone; that is nothing to log

@@ -112,7 +112,7 @@ async def test_a_flush_that_was_given_up_does_not_deafen_the_connection(nats_ser
 
     async def gives_up() -> bool:
         try:
-            await link.client.flush(timeout=0.1)  # type: ignore[arg-type]  # annotated int, used as seconds
+            await link.client.flush(timeout=0.1)
         except nats.errors.FlushTimeoutError:
             return True
         return False  # the signal has not taken effect yet

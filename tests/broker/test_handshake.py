@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from nats import errors
 from nats.aio.msg import Msg
 
-from tests.broker.conftest import Link, linked
+from tests.broker.conftest import Link, linked, until
 from tests.servers import NatsServer
 
 pytestmark = pytest.mark.asyncio
@@ -24,7 +25,10 @@ class Way:
 
     def __init__(self, server: NatsServer, *, breaks: int = 0, pings: bool = False) -> None:
         self.sent = b""
-        """What clients have sent over it."""
+        """What clients have sent over it since it was last cut, without their CONNECT."""
+        self.reads = asyncio.Event()
+        """Cleared, it takes nothing from clients any more."""
+        self.reads.set()
         self._server = server
         self._breaks = breaks
         self._pings = pings
@@ -41,6 +45,15 @@ class Way:
             for task in self._ways:
                 task.cancel()
             await asyncio.wait(self._ways)
+
+    async def cut(self) -> None:
+        """End every connection over it; those made later are read again."""
+        ways = set(self._ways)
+        for task in ways:
+            task.cancel()
+        await asyncio.wait(ways)
+        self.sent = b""
+        self.reads.set()
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._ways.add(asyncio.create_task(self._lead(reader, writer)))
@@ -67,6 +80,7 @@ class Way:
         while data := await reader.read(65_536):
             writer.write(data)
             if noted:
+                await self.reads.wait()
                 self.sent += data
         writer.close()
 
@@ -105,3 +119,45 @@ async def test_a_flush_is_a_barrier_for_what_was_said_before_it(nats_server: Nat
             await link.client.publish("any", b"%d" % number)
             await link.client.flush()
             assert way.sent.endswith(b"PUB any  1\r\n%d\r\nPING\r\n" % number)
+
+
+async def test_a_flush_fails_at_once_when_its_connection_is_lost_and_while_nats_is_away(
+    nats_server: NatsServer, link: Link
+) -> None:
+    nats_server.pause()
+    while True:
+        flush = asyncio.ensure_future(link.client.flush(600))
+        if not (await asyncio.wait([flush], timeout=0.1))[0]:  # else the signal has not taken effect yet
+            break
+    nats_server.kill()
+    with pytest.raises(errors.ConnectionReconnectingError):
+        await asyncio.wait_for(flush, 30)
+    with pytest.raises(errors.ConnectionReconnectingError):
+        await link.client.flush()
+
+
+async def test_a_flush_that_could_not_be_sent_fails_and_is_not_sent_over_the_next_connection(
+    nats_server: NatsServer,
+) -> None:
+    way = Way(nats_server)
+    async with way.open() as url, linked(url) as link:
+        await asyncio.wait_for(link.up.wait(), 30)
+        way.reads.clear()
+        while not link.client._pending:  # the socket takes it for as long as there is room
+            await link.client.publish("any", bytes(1_000_000))
+            await asyncio.sleep(0)
+        flushes = [asyncio.ensure_future(link.client.flush(600)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert link.client._pending[-3:] == [b"PING\r\n"] * 3
+        await way.cut()
+        for flush in flushes:
+            with pytest.raises(errors.ConnectionReconnectingError):
+                await asyncio.wait_for(flush, 30)
+        await until(lambda: returned(link), "the return")
+        assert way.sent == b"PING\r\n" * 2  # of the handshake, and nats-py's own after it
+        await link.client.flush()
+        assert link.client._pongs == []
+
+
+async def returned(link: Link) -> bool:
+    return link.connected == 2
