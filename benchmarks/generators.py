@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, Self
 
-from benchmarks.processes import EndedError, Process
-from loadtest.histogram import Histogram
-from loadtest.messages import (
-    Ended,
-    Environment,
-    Failed,
-    Group,
-    Open,
-    Order,
-    Ready,
-    Report,
-    Sample,
-    Start,
-    Stop,
-    Target,
-    Unpacker,
-    packed,
-)
+from benchmarks.processes import EndedError
+from loadtest.generators import GeneratorError, LocalGenerator
+from loadtest.grid import GroupPoint
+from loadtest.messages import Ended, Environment, Failed, Group, Open, Order, Ready, Report, Sample, Start, Stop, Target
 from loadtest.models import MODELS
 
-__all__ = ["Count", "Led"]
+__all__ = ["Led"]
 
 PATIENCE: Final = 60.0
 POLL: Final = 0.05
@@ -36,38 +21,22 @@ PREFIX: Final = "/sse/environments/"
 SUFFIX: Final = "/stream"
 
 
-class Count:
-    """What a generator has counted since it was last cleared."""
-
-    def __init__(self) -> None:
-        self.opened = self.deliveries = self.events = self.faults = 0
-        self.delivery, self.opening = Histogram(), Histogram()
-
-    def add(self, sample: Sample) -> None:
-        """Add what one sample has of its one group."""
-        (group,) = sample.groups
-        self.opened += group.opened
-        self.events += group.events
-        self.deliveries += group.deliveries
-        self.faults += group.duplicates + group.out_of_order + group.invalid + sum(group.lost.values())
-        self.delivery.add(Histogram(group.delivery))
-        self.opening.add(Histogram(group.opening))
-
-
 class Led:
-    """One generator process, as `command` starts it; a context manager."""
+    """One generator process, as `command` starts it; a context manager. `found` is what its one group has counted."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        ours, theirs = socket.socketpair()
-        self._channel = ours
-        with theirs:
-            self.process = Process([*command, str(theirs.fileno())], log, passed=(theirs.fileno(),))
-        self._unpacker = Unpacker()
-        self._said: list[object] = []
-        self.count = Count()
+    def __init__(self, command: Sequence[str]) -> None:
+        self._runner = asyncio.Runner()
+        self._generator = self._runner.run(LocalGenerator.start(0, command))
+        self.found = GroupPoint()
         self.cpu = 0.0
         self.rss = 0
         self._hear(Ready)
+
+    @property
+    def faults(self) -> int:
+        """How many events came twice, in disorder or not to be read, and how many streams were lost."""
+        counts = self.found.counts
+        return counts["duplicates"] + counts["out_of_order"] + counts["invalid"] + sum(self.found.lost.values())
 
     def start(self, port: int, path: str, streams: int) -> None:
         """Tell it of a server; no client of it ever leaves, so that only deliveries cost."""
@@ -89,14 +58,14 @@ class Led:
     def open(self, streams: int) -> None:
         """Open streams, as fast as it can, and wait until they are."""
         self._say(Open(group=0, first=0, count=streams))
-        self.wait(lambda count: count.opened >= streams, f"{streams} streams to be open")
+        self.wait(lambda found: found.counts["opened"] >= streams, f"{streams} streams to be open")
 
-    def wait(self, condition: Callable[[Count], bool], what: str) -> None:
-        """Wait for a condition of the count; raises EndedError when it is not met in time."""
+    def wait(self, condition: Callable[[GroupPoint], bool], what: str) -> None:
+        """Wait for a condition of what it has counted; raises EndedError when it is not met in time."""
         until = time.monotonic() + PATIENCE
         while True:
             self.report()
-            if condition(self.count):
+            if condition(self.found):
                 return
             if time.monotonic() > until:
                 raise EndedError(f"waited {PATIENCE:g} s for {what}")
@@ -112,10 +81,10 @@ class Led:
         try:
             self._say(Stop())
             self._hear(Ended)
-        except (EndedError, OSError):
-            pass
-        self._channel.close()
-        self.process.kill()
+        except EndedError:
+            self._generator.kill()
+        self._runner.run(self._generator.close())
+        self._runner.close()
 
     def __enter__(self) -> Self:
         return self
@@ -124,21 +93,22 @@ class Led:
         self.close()
 
     def _say(self, order: Order) -> None:
-        self._channel.sendall(packed(order))
+        self._generator.send(order)
 
     def _hear(self, kind: type) -> None:
-        self._channel.settimeout(PATIENCE)
+        """Wait for an answer of a kind, counting samples on the way; raises EndedError when there will be none."""
+        try:
+            self._runner.run(asyncio.wait_for(self._heard(kind), PATIENCE))
+        except (GeneratorError, TimeoutError) as error:
+            raise EndedError(str(error) or f"the generator said nothing for {PATIENCE:g} s") from None
+
+    async def _heard(self, kind: type) -> None:
         while True:
-            while self._said:
-                said = self._said.pop(0)
-                if isinstance(said, Sample):
-                    self.count.add(said)
-                    self.cpu, self.rss = said.cpu, said.rss
-                if isinstance(said, Failed):
-                    raise EndedError(said.reason)
-                if isinstance(said, kind):
-                    return
-            data = self._channel.recv(1 << 20)
-            if not data:
-                raise EndedError(f"the generator has ended: {self.process.said()}")
-            self._said.extend(self._unpacker.feed(data))
+            said = await self._generator.receive()
+            if isinstance(said, Sample):
+                self.found.count(said.groups[0])
+                self.cpu, self.rss = said.cpu, said.rss
+            if isinstance(said, Failed):
+                raise EndedError(said.reason)
+            if isinstance(said, kind):
+                return

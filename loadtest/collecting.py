@@ -10,9 +10,9 @@ from typing import Final
 from loadtest.aftermath import Aftermath
 from loadtest.curves import Curves, Outside
 from loadtest.dividing import Crowd
-from loadtest.grid import LEVELS, Grid, GroupPoint, Point
+from loadtest.grid import Grid, GroupPoint, Point
 from loadtest.histogram import Histogram
-from loadtest.messages import Sample
+from loadtest.messages import LEVELS, Sample
 
 __all__ = ["STEP", "Collector", "Joined", "OwnCost"]
 

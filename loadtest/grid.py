@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from loadtest.histogram import Histogram
-from loadtest.messages import GroupSample, Sample
+from loadtest.messages import COUNTS, HISTOGRAMS, LEVELS, GroupSample, Sample
 
-__all__ = ["COUNTS", "HISTOGRAMS", "LEVELS", "Grid", "GroupPoint", "Point"]
+__all__ = ["Grid", "GroupPoint", "Point"]
 
-LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind", "new", "deaf")
-COUNTS: Final = (
-    *("requests", "connections", "opened", "left", "replaced", "given_up"),
-    *("events", "heartbeats", "deliveries", "catch_ups", "replays", "duplicates", "out_of_order", "skipped", "invalid"),
-    *("skipped_in_stream", "bytes", "fetches", "fetches_failed", "fetches_older", "events_dropped", "behind_us"),
-)
-HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch", "fetch_queued", "fetch_answered")
 K = TypeVar("K")
 
 

@@ -104,7 +104,7 @@ def _generator(name: str, server: Server, streams: int, folder: Path, *, first: 
             yield _Native(swarm, server)
         return
     module = {"ours": "loadtest.swarm", "uvloop": "benchmarks.uvloop_swarm"}[name]
-    with Led([sys.executable, "-m", module], folder / f"{name}-{first}.log") as led:
+    with Led([sys.executable, "-m", module]) as led:
         led.start(server.port, server.path(KEY), streams)
         yield _Python(led)
 
@@ -146,22 +146,28 @@ class _Python:
         self._led = led
 
     def opened(self, streams: int) -> Figures:
-        self._led.report()
-        cpu, rss = self._led.cpu, self._led.rss
-        self._led.open(streams)
-        return {"opened": self._led.count.opened, "cpu_open": self._led.cpu - cpu, "grown": self._led.rss - rss}
+        led = self._led
+        led.report()
+        cpu, rss = led.cpu, led.rss
+        led.open(streams)
+        return {"opened": led.found.counts["opened"], "cpu_open": led.cpu - cpu, "grown": led.rss - rss}
 
     def told(self, server: Server, versions: int, streams: int) -> Figures:
         led = self._led
-        before, cpu = led.count.events, led.cpu
-        led.count.delivery = Histogram()  # without the versions that streams began with
+        before, cpu = led.found.counts["events"], led.cpu
+        led.found.histograms["delivery"] = Histogram()  # without the versions that streams began with
         for number in range(versions):
             server.announce(KEY)
             wanted = before + streams * (number + 1)
-            led.wait(lambda count, wanted=wanted: count.events >= wanted, "a version")  # type: ignore[misc]
+            led.wait(lambda found, wanted=wanted: found.counts["events"] >= wanted, "a version")  # type: ignore[misc]
             time.sleep(APART)
         led.report()
-        if led.count.faults:
-            raise EndedError(f"{led.count.faults} duplicates, losses or events in disorder")
-        p50, p99 = led.count.delivery.percentile(0.5) or 0.0, led.count.delivery.percentile(0.99) or 0.0
-        return {"events": led.count.events - before, "cpu_events": led.cpu - cpu, "p50": p50 * 1e3, "p99": p99 * 1e3}
+        if led.faults:
+            raise EndedError(f"{led.faults} duplicates, losses or events in disorder")
+        delivery = led.found.histograms["delivery"]
+        return {
+            "events": led.found.counts["events"] - before,
+            "cpu_events": led.cpu - cpu,
+            "p50": (delivery.percentile(0.5) or 0.0) * 1e3,
+            "p99": (delivery.percentile(0.99) or 0.0) * 1e3,
+        }

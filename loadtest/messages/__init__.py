@@ -11,7 +11,18 @@ the epoch) knows of every event how long it took, without being told when it was
 
 from __future__ import annotations
 
-from loadtest.messages.answers import Answer, Ended, Failed, GroupSample, Pong, Ready, Sample
+from loadtest.messages.answers import (
+    COUNTS,
+    HISTOGRAMS,
+    LEVELS,
+    Answer,
+    Ended,
+    Failed,
+    GroupSample,
+    Pong,
+    Ready,
+    Sample,
+)
 from loadtest.messages.framing import Unpacker, packed
 from loadtest.messages.message import Message
 from loadtest.messages.orders import (
@@ -33,6 +44,9 @@ from loadtest.messages.orders import (
 )
 
 __all__ = [
+    "COUNTS",
+    "HISTOGRAMS",
+    "LEVELS",
     "Answer",
     "Close",
     "Cut",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from loadtest.histogram import Pairs
 from loadtest.messages.message import Message
 
 __all__ = [
+    "COUNTS",
+    "HISTOGRAMS",
+    "LEVELS",
     "Answer",
     "Ended",
     "Failed",
@@ -115,6 +120,16 @@ class GroupSample(msgspec.Struct, frozen=True, kw_only=True):
     """The other part: from the request to its answer's last byte, connecting included."""
     readmission: dict[int, Pairs] = {}
     """From the loss of a stream, other than by its clean end, to the next live one; by `Mark.fault` at the loss."""
+
+
+LEVELS: Final = ("clients", "open", "connecting", "waiting", "gave_up", "behind", "new", "deaf")
+COUNTS: Final = (
+    *("requests", "connections", "opened", "left", "replaced", "given_up"),
+    *("events", "heartbeats", "deliveries", "catch_ups", "replays", "duplicates", "out_of_order", "skipped", "invalid"),
+    *("skipped_in_stream", "bytes", "fetches", "fetches_failed", "fetches_older", "events_dropped", "behind_us"),
+)
+HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch", "fetch_queued", "fetch_answered")
+"""The fields of `GroupSample` by what they are, but for those that are by mark or by kind."""
 
 
 class Sample(Message, frozen=True, kw_only=True):

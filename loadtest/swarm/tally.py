@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from loadtest.histogram import Histogram
-from loadtest.messages import GroupSample
+from loadtest.messages import COUNTS, HISTOGRAMS, GroupSample
 
 __all__ = ["Tally"]
 
-_HISTOGRAMS: Final = ("delivery", "opening", "gap", "staleness", "fetch", "fetch_queued", "fetch_answered")
-_COUNTS: Final = (
-    *("requests", "connections", "opened", "left", "replaced", "given_up"),
-    *("events", "heartbeats", "deliveries", "catch_ups", "replays", "duplicates", "out_of_order", "skipped", "invalid"),
-    *("skipped_in_stream", "bytes", "fetches", "fetches_failed", "fetches_older", "events_dropped"),
-)
+_COUNTS: Final = tuple(name for name in COUNTS if name != "behind_us")
+"""For how long clients were behind is told by the versions that they hold, not counted here."""
 
 
 class Tally:
@@ -22,7 +18,7 @@ class Tally:
 
     __slots__ = (
         *_COUNTS,
-        *_HISTOGRAMS,
+        *HISTOGRAMS,
         "broken",
         "clients",
         "connecting",
@@ -62,7 +58,7 @@ class Tally:
     def taken(self, behind: int, new: int = 0, behind_us: int = 0) -> GroupSample:
         """Return the sample, and begin to count anew."""
         counted: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
-        counted |= {name: getattr(self, name).pairs() for name in _HISTOGRAMS}
+        counted |= {name: getattr(self, name).pairs() for name in HISTOGRAMS}
         sample = GroupSample(
             clients=self.clients,
             open=self.open,

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from loadtest.histogram import Histogram
+from loadtest.generators import LocalGenerator
+from loadtest.grid import GroupPoint
 from loadtest.messages import (
+    Answer,
     Ended,
     Environment,
     Failed,
     Group,
     GroupSample,
-    Message,
     Open,
+    Order,
     Ping,
     Pong,
     Ready,
@@ -29,7 +28,6 @@ from loadtest.messages import (
     Start,
     Stop,
     Target,
-    Unpacker,
     packed,
 )
 from loadtest.models import MODELS, Model
@@ -37,36 +35,24 @@ from loadtest.models import MODELS, Model
 PATIENCE = 20.0
 KEY = "env-key"
 
-M = TypeVar("M", bound=Message)
+A = TypeVar("A", bound=Answer)
 
 
 @dataclass
-class Told:
-    """What a generator has counted so far of one group; `now` are the levels of the last sample."""
+class Told(GroupPoint):
+    """What a generator has counted so far of one group; `now` is what the last sample says."""
 
-    counts: Counter[str] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     generator_errors: Counter[str] = field(default_factory=Counter)
-    histograms: dict[str, Histogram] = field(default_factory=dict)
-    readmission: dict[int, Histogram] = field(default_factory=dict)
     now: GroupSample = field(default_factory=GroupSample)
     samples: list[Sample] = field(default_factory=list)
 
-    def add(self, sample: Sample, group: int = 0) -> None:
+    def hear(self, sample: Sample, group: int = 0) -> None:
         self.samples.append(sample)
         self.now = sample.groups[group]
+        self.count(self.now)
         self.generator_errors.update(sample.generator_errors)
-        for name in GroupSample.__struct_fields__:
-            value = getattr(self.now, name)
-            if isinstance(value, int):
-                self.counts[name] += value
-            elif isinstance(value, list):
-                self.histograms.setdefault(name, Histogram()).add(Histogram(value))
-        self.lost.update(self.now.lost)
-        self.errors.update(self.now.errors)
-        for mark, pairs in self.now.readmission.items():
-            self.readmission.setdefault(mark, Histogram()).add(Histogram(pairs))
 
     def times(self, name: str) -> int:
         return self.histograms[name].count
@@ -82,43 +68,29 @@ class Driven:
 
     def __init__(self) -> None:
         self.told = Told()
-        self._unpacker = Unpacker()
-        self._said: list[Message] = []
 
     async def __aenter__(self) -> Self:
-        ours, theirs = socket.socketpair()
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadtest.swarm", str(theirs.fileno()), pass_fds=[theirs.fileno()]
-        )
-        theirs.close()
+        self._generator = await LocalGenerator.start(0)
         self.ready = await self.hear(Ready)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-        async with asyncio.timeout(PATIENCE):
-            self.status = await self.process.wait()
+        await self._generator.close()
+        self.status = self._generator._process.returncode
 
-    def say(self, *orders: Message) -> None:
-        self._writer.write(b"".join(map(packed, orders)))
+    def say(self, *orders: Order) -> None:
+        self._generator.pass_on(b"".join(map(packed, orders)))  # so that they come together
 
-    async def hear(self, kind: type[M]) -> M:
-        """Wait for a message; samples on the way are counted."""
+    async def hear(self, kind: type[A]) -> A:
+        """Wait for an answer; samples on the way are counted."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                while self._said:
-                    said = self._said.pop(0)
-                    if isinstance(said, Sample):
-                        self.told.add(said)
-                    if isinstance(said, kind):
-                        return said
-                    assert not isinstance(said, Failed), said.reason
-                data = await self._reader.read(1 << 16)
-                assert data, "the generator has ended"
-                self._said.extend(self._unpacker.feed(data))
+                said = await self._generator.receive()
+                if isinstance(said, Sample):
+                    self.told.hear(said)
+                if isinstance(said, kind):
+                    return said
+                assert not isinstance(said, Failed), said.reason
 
     def start(
         self,

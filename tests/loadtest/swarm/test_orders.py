@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from loadtest.generators import GeneratorError
 from loadtest.messages import Ended, Failed, Group, Open, Report, Stop
 from loadtest.models import MODELS
 from tests.loadtest.swarm.driving import Driven
@@ -38,7 +39,7 @@ async def test_orders_after_the_last_word_are_not_heard() -> None:
         await driven.until(lambda told: told.now.open == 1)
         driven.say(Stop(), Open(group=0, first=1, count=1), Report(), Stop())
         await driven.hear(Ended)
-        with pytest.raises(AssertionError, match="has ended"):
+        with pytest.raises(GeneratorError, match="ended with status 0"):
             await driven.hear(Ended)
     assert driven.status == 0
     assert len(server.streams) == 1
