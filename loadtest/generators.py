@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import IO, Final, Protocol, Self
 
@@ -51,24 +51,31 @@ class Generator(Protocol):
 
 
 class Inbox:
-    """Answers out of the bytes of a generator."""
+    """Answers out of the bytes of the generator `name`, of which `more` brings some; it raises when there are none."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, more: Callable[[], Awaitable[bytes]]) -> None:
+        self._name = name
+        self._more = more
         self._unpacker = Unpacker()
         self._answers: deque[Answer] = deque()
 
-    def feed(self, data: bytes) -> None:
-        """Take what came; raises ValueError where it is no answer."""
+    async def next(self) -> Answer:
+        """Return the oldest answer that has not been taken; raises `GeneratorError` where one cannot be understood."""
+        while not self._answers:
+            data = await self._more()
+            try:
+                self._feed(data)
+            except ValueError as error:
+                raise GeneratorError(f"{self._name} cannot be understood: {error}") from None
+        return self._answers.popleft()
+
+    def _feed(self, data: bytes) -> None:
         for message in self._unpacker.feed(data):
             if not isinstance(message, _ANSWERS):
                 raise ValueError(  # noqa: TRY004 - what comes off a wire is wrong by its value
                     f"an order ({type(message).__name__}) where an answer belongs"
                 )
             self._answers.append(message)
-
-    def next(self) -> Answer | None:
-        """Return the oldest answer that has not been taken."""
-        return self._answers.popleft() if self._answers else None
 
 
 class LocalGenerator:
@@ -85,7 +92,7 @@ class LocalGenerator:
         self._process = process
         self._reader, self._writer = streams
         self._said = said
-        self._inbox = Inbox()
+        self._inbox = Inbox(self.name, self._more)
 
     @classmethod
     async def start(cls, number: int, command: Sequence[str] = COMMAND) -> Self:
@@ -121,15 +128,13 @@ class LocalGenerator:
 
     async def receive(self) -> Answer:
         """Return its next answer."""
-        while (answer := self._inbox.next()) is None:
-            data = await self.read()
-            if not data:
-                raise GeneratorError(await self.epitaph())
-            try:
-                self._inbox.feed(data)
-            except ValueError as error:
-                raise GeneratorError(f"{self.name} cannot be understood: {error}") from None
-        return answer
+        return await self._inbox.next()
+
+    async def _more(self) -> bytes:
+        data = await self.read()
+        if not data:
+            raise GeneratorError(await self.epitaph())
+        return data
 
     async def read(self) -> bytes:
         """Return bytes of answers as they come, none at the end."""

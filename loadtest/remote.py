@@ -24,7 +24,7 @@ class RemoteGenerator:
         self.name = f"generator {number} at {host.address}"
         self._host = host
         self._number = number
-        self._inbox = Inbox()
+        self._inbox = Inbox(self.name, self._more)
         self._bytes: asyncio.Queue[bytes | str] = asyncio.Queue()
         self._gone = ""
 
@@ -38,16 +38,14 @@ class RemoteGenerator:
 
     async def receive(self) -> Answer:
         """Return its next answer; raises `GeneratorError` when there will be none."""
-        while (answer := self._inbox.next()) is None:
-            said = self._gone or await self._bytes.get()
-            if isinstance(said, str):
-                self._gone = said
-                raise GeneratorError(f"{self.name}: {said}")
-            try:
-                self._inbox.feed(said)
-            except ValueError as error:
-                raise GeneratorError(f"{self.name} cannot be understood: {error}") from None
-        return answer
+        return await self._inbox.next()
+
+    async def _more(self) -> bytes:
+        said = self._gone or await self._bytes.get()
+        if isinstance(said, str):
+            self._gone = said
+            raise GeneratorError(f"{self.name}: {said}")
+        return said
 
     async def close(self) -> None:
         """End it: agents end all of theirs when their conductor hangs up."""

@@ -75,8 +75,10 @@ class Driven:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._generator._writer.close()
+        async with asyncio.timeout(PATIENCE):  # longer than a conductor would wait before it kills
+            self.status = await self._generator._process.wait()
         await self._generator.close()
-        self.status = self._generator._process.returncode
 
     def say(self, *orders: Order) -> None:
         self._generator.pass_on(b"".join(map(packed, orders)))  # so that they come together
