@@ -124,7 +124,7 @@ async def bad_gzip(peer: Peer) -> None:
     ("fault", "reason"),
     [
         (cuts, "Error"),
-        (empty, "ended after 0.0"),
+        (empty, "ended after"),
         (cut_after_one, "Error"),
         (closed_without_final_chunk, "incomplete chunked read"),
         (half_a_head, "RemoteProtocolError"),
@@ -139,7 +139,7 @@ async def bad_gzip(peer: Peer) -> None:
         (answers(301, Location=f"/sse/environments/{KEY}/stream"), "TooManyRedirects"),
         (answers(302, Location="gopher://elsewhere/"), "UnsupportedProtocol"),
         (answers(307, Location="http://127.0.0.1:port/"), "RemoteProtocolError"),
-        (answers(200, b"", Content_Type="text/event-stream"), "ended after 0.0"),
+        (answers(200, b"", Content_Type="text/event-stream"), "ended after"),
     ],
     ids=lambda value: getattr(value, "__qualname__", None) or str(value),
 )
@@ -180,6 +180,8 @@ async def test_a_refused_connection_is_tried_again_until_the_server_is_there() -
 
 @pytest.mark.asyncio
 async def test_the_next_stream_is_live_before_the_old_one_is_left_and_nothing_is_missed_in_between() -> None:
+    heard_on_the_old_one = asyncio.Event()
+
     async def last_of_its_kind(peer: Peer) -> None:
         await peer.head(X_Stream_Lifetime="3", X_Stream_Join_Window="0")
         await peer.event(V1)
@@ -189,13 +191,14 @@ async def test_the_next_stream_is_live_before_the_old_one_is_left_and_nothing_is
         await peer.hold()
 
     async def slow_to_open(peer: Peer) -> None:
-        await asyncio.sleep(0.1)
+        await heard_on_the_old_one.wait()
         await follow(peer)
 
     async with ScriptedServer([last_of_its_kind, slow_to_open]) as server, following(server) as heard:
         first = await heard.next_live()
         assert await heard.next() == V1
         assert await heard.next() == V2, "on the old one"
+        heard_on_the_old_one.set()
         second = await heard.next_live()
         ended = await heard.next_end()
         assert ended.stream == first.stream
@@ -218,13 +221,18 @@ async def test_a_redirect_is_followed() -> None:
 
 @pytest.mark.asyncio
 async def test_a_clean_end_of_a_stream_that_lived_is_no_error() -> None:
+    is_live = asyncio.Event()
+
     async def short_life(peer: Peer) -> None:
         await peer.head()
         await peer.event(V1)
+        await is_live.wait()  # by the client's clock, which is the one that counts
         await asyncio.sleep(1.05)
         await peer.end()
 
     async with ScriptedServer([short_life, follow]) as server, following(server) as heard:
+        await heard.next_live()
+        is_live.set()
         ended = await heard.next_end()
         assert not ended.end.is_error
         assert ended.wait is not None
@@ -252,15 +260,15 @@ async def test_heartbeats_keep_a_quiet_stream_open() -> None:
 
     async def quiet(peer: Peer) -> None:
         await peer.head()
-        for _ in range(12):
+        for _ in range(18):
             await peer.send(b": ping\n\n")
             await asyncio.sleep(0.1)
         await peer.event(V1)
         await done.wait()
 
-    async with ScriptedServer([quiet, follow]) as server, following(server, heartbeat=0.25) as heard:
+    async with ScriptedServer([quiet, follow]) as server, following(server, heartbeat=0.5) as heard:
         await heard.next_live()
-        assert await heard.next() == V1, "after 1.2 s, well beyond three heartbeats of 0.25 s"
+        assert await heard.next() == V1, "after 1.8 s, well beyond three heartbeats of 0.5 s"
         assert len(server.streams) == 1
         done.set()
 
@@ -272,7 +280,7 @@ async def test_a_server_that_never_answers_is_left() -> None:
 
     async with ScriptedServer([mute, follow]) as server, following(server, open_timeout=0.2) as heard:
         assert (await heard.next_end()).end.reason == "the server did not answer in time"
-        assert isinstance(await heard.next(), Live)
+        await heard.next_live()  # not always the very next one: 0.2 s may be too short for that as well
 
 
 @pytest.mark.asyncio
