@@ -39,6 +39,7 @@ def test_a_connection_ends_with_the_parents_client_though_a_child_lives_on_which
     code = """
 before = descriptors(), threading.active_count()
 begin()
+hear()
 child = os.fork()
 if child:
     client.close()
@@ -51,6 +52,7 @@ until(lambda: client.value("banner") == "b")
 """
     with served() as server, Program(server, code) as program:
         server.await_connections(2)
+        program.tell()
         server.await_connections(0)
         program.tell()
         assert program.hear() == "True True"
