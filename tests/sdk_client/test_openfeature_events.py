@@ -55,7 +55,7 @@ async def _no_providers_are_left() -> AsyncIterator[None]:
     await asyncio.to_thread(api.clear_providers)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _a_gap_is_a_status_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdk_client.subscription.GRACE", 1.0)
 
@@ -135,6 +135,7 @@ async def test_a_change_is_told_by_name_and_has_been_applied_when_it_is() -> Non
         assert heard.stands(ProviderStatus.READY)
 
 
+@pytest.mark.usefixtures("_a_gap_is_a_status_soon")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.asyncio
 async def test_a_server_that_dies_makes_the_provider_stale_and_its_return_ready(kind: str) -> None:
