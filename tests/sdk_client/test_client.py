@@ -298,8 +298,8 @@ async def test_entering_without_a_server_raises_within_the_time_given_and_says_w
     server = ScriptedServer()
     await server.listen()
     await server.close()
-    with pytest.raises(NotReadyError, match=r"no flags after 0.2 s: cannot reach the flags API") as caught:
-        async with client_of(server, ready_timeout=0.2):
+    with pytest.raises(NotReadyError, match=r"no flags after 1 s: cannot reach the flags API") as caught:
+        async with client_of(server, ready_timeout=1.0):  # in which the first refusal has to come, to be told
             raise AssertionError
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.last is not None
@@ -419,7 +419,7 @@ async def test_a_document_without_end_is_given_up() -> None:
 
     async with ScriptedServer(document_scripts=[drip]) as server, client_of(server, request_timeout=0.2) as client:
         assert client.value("banner") == "a"
-        assert client.counts.fetch_errors == 1
+        assert client.counts.fetch_errors >= 1, "the one without end, and what else took longer than 0.2 s"
 
 
 @pytest.mark.asyncio
