@@ -246,12 +246,17 @@ async def test_reconnection_resends_request_body_if_any(harness: Harness, how: s
 @pytest.mark.asyncio
 async def test_reconnection_can_set_read_timeout(harness: Harness) -> None:
     needs("read-timeout")
-    endpoint = harness.endpoint()
+
+    async def says_hello(answer: Answer) -> None:
+        await answer.start()
+        await answer.send(b"data: Hello\n\n")  # at once, for the time runs
+
+    endpoint = harness.endpoint(says_hello)
     client = await harness.client(endpoint, initialDelayMs=0, readTimeoutMs=700)
-    await (await endpoint.connection()).send(b"data: Hello\n\n")
     assert await client.event() == event("Hello")
     assert "silent" in await client.error()
-    await endpoint.connection()
+    for _ in range(2):
+        await endpoint.connection()
 
 
 @pytest.mark.asyncio
