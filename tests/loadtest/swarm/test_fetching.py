@@ -10,7 +10,7 @@ import pytest
 from loadtest.messages import Group, Start, Target
 from loadtest.models import MODELS
 from loadtest.swarm.descriptors import fetch_connections
-from tests.loadtest.swarm.driving import Driven, now_version
+from tests.loadtest.swarm.driving import PATIENCE, Driven, now_version
 from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, Script, ScriptedServer, answers, event
 
 LATE = 0.3
@@ -70,8 +70,12 @@ async def test_an_answer_that_breaks_off_or_breaks_its_framing_has_failed() -> N
 
 @pytest.mark.asyncio
 async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_else() -> None:
+    greeted = asyncio.Event()
+
     async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            await reader.readexactly(1)
+            greeted.set()
             await reader.read()
         finally:  # its task may be cancelled with the loop
             writer.close()
@@ -79,10 +83,12 @@ async def test_a_server_that_begins_no_handshake_holds_up_its_fetch_and_nothing_
     server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
     async with server, Driven() as driven:
         port = server.sockets[0].getsockname()[1]
-        await driven.open(port, "flagsmith-go", fetches=True, loads=True, where={"tls": True}, timeout=1.0)
-        told = await driven.until(lambda told: told.counts["fetches_failed"] == 1)
-        assert told.errors["fetch: no answer in time"] == 1
-        assert max(sample.loop for sample in told.samples) < 0.9  # or all streams had waited as long
+        await driven.open(port, "flagsmith-go", fetches=True, loads=True, where={"tls": True}, timeout=2.0)
+        async with asyncio.timeout(PATIENCE):
+            await greeted.wait()
+        assert (await driven.report()).counts["fetches_failed"] == 0  # or all streams had waited as long
+        told = await driven.until(lambda told: told.counts["fetches_failed"] >= 1)
+        assert told.errors == {"fetch: no answer in time": told.counts["fetches_failed"]}
 
 
 @pytest.mark.asyncio
@@ -97,7 +103,9 @@ async def test_go_opens_no_stream_before_it_has_its_flags_and_asks_again_as_its_
             f"/sse/environments/{KEY}",
         ]
         first, again = (request.at for request in server.documents)
-        assert again - first >= 0.2 + fraction  # more the later it begins, and the rest where the next second has begun
+        shown = (first + time.time() - asyncio.get_running_loop().time()) % 1.0
+        # It waits for longer the later in a second it is answered, and that may have been early in the next one.
+        assert again - first >= 0.2 + min(shown, 1.0 - shown)
         assert (told.counts["fetches"], told.counts["fetches_failed"], told.lost) == (2, 1, {})
 
 
@@ -157,13 +165,18 @@ async def test_what_is_told_during_a_fetch_is_fetched_unless_it_brought_that_alr
 
 @pytest.mark.asyncio
 async def test_what_a_fetch_waits_for_a_connection_is_told_apart_from_what_its_answer_takes() -> None:
+    all_want = asyncio.Event()
+
     async def takes_its_time(peer: Peer) -> None:
         await peer.raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")  # which is not the answer
+        await all_want.wait()
         await asyncio.sleep(LATE)
         await answers(200, b"[]", X_Flagstream_Version=str(peer.server.version))(peer)
 
     async with ScriptedServer(document_scripts=[takes_its_time] * 3) as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-ios", 3, fetches=True, fetchers=1)
+        await driven.until(lambda told: told.counts["catch_ups"] == 3)
+        all_want.set()
         told = await driven.until(lambda told: told.counts["fetches"] == 3)
         assert (told.times("fetch"), told.times("fetch_queued"), told.times("fetch_answered")) == (3, 3, 3)
         assert told.longest("fetch_queued") >= 2 * LATE

@@ -16,7 +16,7 @@ import pytest
 from loadtest.messages import Close, Cut, Group, Mark, Open, Published, Settle, Slow
 from loadtest.models import MODELS, Loss, Wait
 from loadtest.swarm.connection import PIECE
-from tests.loadtest.swarm.driving import Driven, now_version
+from tests.loadtest.swarm.driving import PATIENCE, Driven, now_version
 from tests.sdk_client.scripted import V1, V2, V3, Peer, Script, ScriptedServer, answers, cuts, event, follow
 from tests.servers import free_port, missing
 
@@ -165,20 +165,32 @@ async def test_what_a_cut_breaks_before_it_is_a_stream_is_an_attempt_and_no_stre
 
     async with ScriptedServer(scripts=[silent, follow]) as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-go")
-        await driven.until(lambda told: told.now.connecting == 1)
+        await driven.until(lambda told: told.now.connecting == 1 and len(server.streams) == 1)
         driven.say(Cut(share=1.0))
         told = await driven.until(lambda told: told.counts["opened"] == 1)
         assert (told.lost, told.readmission) == ({Loss.REFUSED: 1}, {})
 
 
 async def test_a_cut_breaks_connections_that_are_kept_for_the_next_stream() -> None:
-    thoughtful = replace(MODELS["flagsmith-go"], clean=Wait(fixed=0.5))
-    async with ScriptedServer(scripts=[ends, follow]) as server, Driven() as driven:
+    broken = asyncio.Event()
+
+    async def ends_and_listens(peer: Peer) -> None:
+        await ends(peer)
+        with pytest.raises(ConnectionResetError):
+            await peer._reader.read()
+        broken.set()
+        peer._writer.close()
+
+    thoughtful = replace(MODELS["flagsmith-go"], clean=Wait(fixed=3600.0))
+    async with ScriptedServer(scripts=[ends_and_listens]) as server, Driven() as driven:
         await driven.open(server.port, thoughtful)
         await driven.until(lambda told: told.lost[Loss.CLEAN] == 1)
+        assert not broken.is_set()
         driven.say(Cut(share=1.0))
-        told = await driven.until(lambda told: told.counts["opened"] == 2)
-        assert (told.counts["connections"], told.lost) == (2, {Loss.CLEAN: 1})
+        async with asyncio.timeout(PATIENCE):
+            await broken.wait()
+        told = await driven.report()
+        assert (told.counts["connections"], told.now.waiting, told.lost) == (1, 1, {Loss.CLEAN: 1})
 
 
 async def test_an_android_client_that_was_cut_never_comes_back_and_is_counted() -> None:
@@ -239,7 +251,7 @@ async def test_ours_leaves_a_stream_only_when_the_next_one_is_live() -> None:
 
     async with ScriptedServer(scripts=[lives]) as server, Driven() as driven:
         await driven.open(server.port, "flagstream", 10)
-        told = await driven.until(lambda told: told.counts["replaced"] == 10)
+        told = await driven.until(lambda told: told.counts["replaced"] >= 10)
         opened = [sample.groups[0].open for sample in told.samples]
         assert min(opened[opened.index(10) :]) == 10
         assert told.lost == {}
@@ -247,8 +259,8 @@ async def test_ours_leaves_a_stream_only_when_the_next_one_is_live() -> None:
 
 async def test_a_stream_over_at_once_makes_ours_wait_and_flagsmith_python_ask_again_at_once() -> None:
     async with ScriptedServer(scripts=[ends]) as server, Driven() as driven:
-        await driven.open(server.port, "flagstream")
         began = time.monotonic()
+        await driven.open(server.port, "flagstream")
         told = await driven.until(lambda told: told.counts["opened"] >= 3)
         assert time.monotonic() - began > 2
         assert told.errors["a stream that was over at once"] >= 2
@@ -271,17 +283,19 @@ async def test_a_server_that_says_nothing_is_left_by_who_watches_for_it() -> Non
     async with ScriptedServer(scripts=[silent, follow]) as server, Driven() as driven:
         await driven.open(server.port, impatient)
         told = await driven.until(lambda told: told.lost[Loss.SILENT] >= 1)
-        assert told.lost[Loss.REFUSED] == 1
-        assert {"no answer in time", "silent"} <= set(told.errors)
+        # More than one is refused where somebody is held up for half a second.
+        assert told.lost == {Loss.REFUSED: told.errors["no answer in time"], Loss.SILENT: told.errors["silent"]}
+        assert told.errors["no answer in time"] >= 1
+        assert told.counts["requests"] >= 2
 
 
 async def test_clients_that_stay_a_while_are_replaced_by_others() -> None:
     async with ScriptedServer() as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-js", 20, stays=(0.1, 0.3), away=(0.05, 0.1))
-        told = await driven.until(lambda told: told.counts["left"] >= 60)
-        assert told.now.clients <= 20
+        # Some leave before their streams are there, where somebody is held up for as long as they stay.
+        told = await driven.until(lambda told: told.counts["left"] >= 60 and told.counts["opened"] >= 60)
+        assert max(sample.groups[0].clients for sample in told.samples) <= 20
         assert told.lost == {}
-        assert told.counts["opened"] >= 60
         driven.say(Settle())
         left = (await driven.report()).counts["left"]
         await asyncio.sleep(0.5)  # in which every one of them would have left
@@ -343,10 +357,18 @@ async def test_versions_that_a_stream_passes_over_are_told_apart_from_those_betw
 
 
 async def test_a_client_that_gave_up_leaves_like_any_other_and_another_comes() -> None:
-    async with ScriptedServer(scripts=[breaks, breaks, follow]) as server, Driven() as driven:
+    is_broken = True
+
+    async def breaks_at_first(peer: Peer) -> None:
+        await (breaks if is_broken else follow)(peer)
+
+    async with ScriptedServer(scripts=[breaks_at_first]) as server, Driven() as driven:
         await driven.open(server.port, "flagsmith-android", 2, stays=(0.2, 0.3))
-        told = await driven.until(lambda told: told.counts["left"] >= 4 and told.now.open == 2)
-        assert (told.counts["given_up"], told.now.gave_up, told.now.clients) == (2, 0, 2)
+        await driven.until(lambda told: told.counts["given_up"] >= 4)
+        is_broken = False
+        told = await driven.until(lambda told: told.now.open == 2)
+        assert (told.now.gave_up, told.now.clients) == (0, 2)
+        assert told.counts["left"] >= told.counts["given_up"]
         driven.say(Close(group=0, count=2))
         told = await driven.report()
         assert (told.now.clients, told.now.open, told.now.waiting) == (0, 0, 0)
