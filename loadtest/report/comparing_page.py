@@ -12,9 +12,9 @@ from markupsafe import Markup
 from loadtest.histogram import Histogram
 from loadtest.report.comparing import Comparison
 from loadtest.report.curves import marks
+from loadtest.report.distributions import Named, percentiles, shares
 from loadtest.report.document import document
-from loadtest.report.legend import p50_s, p99_ms
-from loadtest.report.plots import Line, Plot, Unit, cumulative, latencies
+from loadtest.report.plots import Line, Plot, Unit
 from loadtest.report.templating import templates
 from loadtest.report.thinning import thinned
 from loadtest.results import Results, Series
@@ -89,17 +89,8 @@ def _far_apart(runs: Sequence[Series]) -> bool:
     return 0 < 10 * few < many
 
 
-def _pair(
-    names: tuple[str, str],
-    values: Sequence[Sequence[float | None]],
-    *,
-    sparse: bool = False,
-    told: Sequence[str] = ("", ""),
-) -> list[Line]:
-    return [
-        Line(name, line, hue, sparse=sparse, told=said)
-        for hue, (name, line, said) in enumerate(zip(names, values, told, strict=True))
-    ]
+def _pair(names: tuple[str, str], values: Sequence[Sequence[float | None]], *, sparse: bool = False) -> list[Line]:
+    return [Line(name, line, hue, sparse=sparse) for hue, (name, line) in enumerate(zip(names, values, strict=True))]
 
 
 def _alike(a: Results, b: Results) -> bool:
@@ -135,20 +126,13 @@ def _held(grid: Sequence[float], at: Sequence[float], values: Sequence[float | N
 
 
 def _distributions(comparison: Comparison) -> Iterator[Plot]:
-    runs = (comparison.a, comparison.b)
-    histograms = [Histogram(run.delivery.histogram) for run in runs]
-    grid, lines = latencies(histograms)
-    delivery = Plot(
-        id="percentiles",
-        title="Delivery by percentile",
-        about="How slow the slowest were: each step to the right leaves a tenth of them.",
-        x=grid,
-        x_unit="nines",
-        unit="ms",
-        log=True,
-        wide=True,
-        lines=_pair(comparison.names, lines, told=[p99_ms(each) for each in histograms]),
-    )
+    def both(part: str) -> list[Named]:
+        return [
+            (name, Histogram(getattr(run, part).histogram))
+            for name, run in zip(comparison.names, (comparison.a, comparison.b), strict=True)
+        ]
+
+    delivery = percentiles(both("delivery"))
     if not delivery.empty:
         yield delivery
     kinds: Mapping[str, tuple[str, str]] = {
@@ -161,17 +145,6 @@ def _distributions(comparison: Comparison) -> Iterator[Plot]:
         "fetches": ("Fetching flags", "Share of the fetches."),
     }
     for name, (title, about) in kinds.items():
-        histograms = [Histogram(getattr(run, name).histogram) for run in runs]
-        grid, lines = cumulative(histograms)
-        plot = Plot(
-            id=f"share-{name}",
-            title=title,
-            about=about,
-            x=grid,
-            x_unit="s",
-            x_log=True,
-            unit="share",
-            lines=_pair(comparison.names, lines, told=[p50_s(each) for each in histograms]),
-        )
+        plot = shares(f"share-{name}", title, about, both(name))
         if not plot.empty:
             yield plot

@@ -1,4 +1,4 @@
-"""Which plots a run has."""
+"""Which plots over time a run has."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Final
 
 import msgspec
 
-from loadtest.histogram import Histogram
 from loadtest.report.gist import unmarked
-from loadtest.report.legend import p50_s, p99_ms
-from loadtest.report.plots import Line, Mark, Plot, Values, cumulative, latencies
+from loadtest.report.plots import Line, Mark, Plot, Values
 from loadtest.report.thinning import thinned
 from loadtest.results import Results
 
-__all__ = ["curves", "distributions", "marks"]
+__all__ = ["curves", "marks"]
 
 SYNC: Final = "run"
 SEEN: Final = 1.35
@@ -180,82 +178,3 @@ def _about_open(results: Results, *, several: bool) -> str:
     if dips := unmarked(results):
         sentences.append(f"Dips without a mark are {dips}; clients wait as their model has it.")
     return " ".join(sentences)
-
-
-def distributions(results: Results) -> list[Plot]:
-    """Return the plots of delivery by percentile, and of re-admission and staleness by how long they took."""
-    return [
-        plot
-        for plot in (
-            _delivery(results),
-            _readmission(results),
-            _durations(
-                "staleness", "How long clients were behind", "Share of the times that a client was behind.", results
-            ),
-        )
-        if not plot.empty
-    ]
-
-
-def _delivery(results: Results) -> Plot:
-    named = [("all", results.delivery.histogram)]
-    if len(results.groups) > 1:
-        named += [(group.name, group.delivery.histogram) for group in results.groups]
-    named = [(name, pairs) for name, pairs in named if pairs]
-    histograms = [Histogram(pairs) for _, pairs in named]
-    grid, lines = latencies(histograms)
-    return Plot(
-        id="percentiles",
-        title="Delivery by percentile",
-        about="How slow the slowest were: each step to the right leaves a tenth of them.",
-        x=grid,
-        x_unit="nines",
-        unit="ms",
-        log=True,
-        lines=[
-            Line(name, line, place, told=p99_ms(histogram))
-            for place, ((name, _), line, histogram) in enumerate(zip(named, lines, histograms, strict=True))
-        ],
-        wide=True,
-    )
-
-
-def _readmission(results: Results) -> Plot:
-    faults = [fault for fault in results.faults if fault.readmission.histogram]
-    histograms = [Histogram(fault.readmission.histogram) for fault in faults]
-    grid, lines = cumulative(histograms)
-    return Plot(
-        id="readmission",
-        title="Re-admission",
-        about="Share of those that lost their stream to a fault and had one again, by the time since they lost it.",
-        x=grid,
-        x_unit="s",
-        x_log=True,
-        unit="share",
-        lines=[
-            Line(f"{fault.number} {fault.what}", line, place, told=p50_s(histogram))
-            for place, (fault, line, histogram) in enumerate(zip(faults, lines, histograms, strict=True))
-        ],
-    )
-
-
-def _durations(id_: str, title: str, about: str, results: Results) -> Plot:
-    named = [("all", results.staleness.histogram)]
-    if len(results.groups) > 1:
-        named += [(group.name, group.staleness.histogram) for group in results.groups]
-    named = [(name, pairs) for name, pairs in named if pairs]
-    histograms = [Histogram(pairs) for _, pairs in named]
-    grid, lines = cumulative(histograms)
-    return Plot(
-        id=id_,
-        title=title,
-        about=about,
-        x=grid,
-        x_unit="s",
-        x_log=True,
-        unit="share",
-        lines=[
-            Line(name, line, place, told=p50_s(histogram))
-            for place, ((name, _), line, histogram) in enumerate(zip(named, lines, histograms, strict=True))
-        ],
-    )

@@ -9,7 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from loadtest.report import figures
-from loadtest.report.curves import curves, distributions
+from loadtest.report.curves import curves
+from loadtest.report.distributions import distributions
 from loadtest.report.document import document
 from loadtest.report.faults import all_back
 from loadtest.report.gist import gist, not_current
