@@ -115,13 +115,13 @@ class Feeder:
 
     def health(self) -> tuple[int, dict[str, Any]]:
         try:
-            response = httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=2)
+            response = httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=10)
         except httpx.TransportError:
             return 0, {}
         return response.status_code, response.json()
 
     def figures(self) -> dict[str, float]:
-        lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=2).text.splitlines()
+        lines = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=10).text.splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
     def unsent(self) -> float:
@@ -159,24 +159,22 @@ class Site:
         return await self.publisher.publish(key, timeout=15)
 
     async def newest(self, key: str = "abc") -> int:
-        """Return what a client that comes now is told, 0 for nothing within a moment."""
-        async with await Answer.to(self.nginx.url, stream_path(key)) as stream:
-            try:
-                async with asyncio.timeout(0.2):
-                    return await stream.version()
-            except TimeoutError:
-                return 0
+        """Return what a client that comes now is told first."""
+        async with asyncio.timeout(30), await Answer.to(self.nginx.url, stream_path(key)) as stream:
+            return await stream.version()
 
     async def told(self, version: int, key: str = "abc", seconds: float = 30) -> None:
         """Wait until clients that come are told `version`."""
         async with asyncio.timeout(seconds):
-            while await self._newest_or_none(key) != version:
+            while await self._told_at_once(key) != version:
                 await asyncio.sleep(0.02)
 
-    async def _newest_or_none(self, key: str) -> int:
+    async def _told_at_once(self, key: str) -> int:
+        """Return what a client that comes now is told within a moment, 0 for nothing."""
         try:
-            return await self.newest(key)
-        except (OSError, EOFError):
+            async with asyncio.timeout(0.2):
+                return await self.newest(key)
+        except (OSError, EOFError):  # TimeoutError is one
             return 0
 
 

@@ -168,6 +168,7 @@ async def test_health_and_figures_of_a_feeder(tmp_path: Path, nats_server: NatsS
     async with site(tmp_path, nats_server) as running:
         await running.told(await running.announce())
         name = f'nginx="127.0.0.1:{running.nginx.feeder_port}"'
+        await until(lambda: running.feeder.unsent() == 0, "nginx's answer, which clients may be quicker than")
         figures = running.feeder.figures()
         assert figures[f"flagstream_nchan_up{{{name}}}"] == 1
         assert figures[f"flagstream_nchan_posted_total{{{name}}}"] >= 2
