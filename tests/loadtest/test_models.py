@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 import pytest
 
-from loadtest.models import AT_ONCE, MODELS, Fetching, Loading, Loss, Model, Wait
+from loadtest.models import MODELS, Fetching, Loading, Loss, Model, Wait
+from loadtest.models.catalogue import AT_ONCE
 from loadtest.replacing import replace_after, replacing_window
 from sdk_client import headers as header_rules
 from sdk_client.reconnect import CLEAN_WAIT, LIVED, PROVEN, End, EndKind, Reconnect
