@@ -40,20 +40,20 @@ class Watch(Hooks):
     def __init__(self, announcer: Announcer, client: Client) -> None:
         self._announcer = announcer
         self._client = client
-        self._status = client.status
         self._refused = ""
 
     def on_fetch(self, fetch: Fetch) -> None:
         """Note whether the key is accepted."""
+        before = self._refused
         if fetch.outcome is not FetchOutcome.FAILED:
             self._refused = ""
         elif isinstance(fetch.error, KeyRefusedError):
             self._refused = str(fetch.error)
-        self.tell()
+        if self._refused != before:
+            self.tell()
 
-    def on_status(self, status: Status) -> None:
-        """Note how fresh the flags are."""
-        self._status = status
+    def on_status(self, status: Status) -> None:  # noqa: ARG002 - the client's own word counts, see `tell`
+        """Take that the flags are fresher, or less so."""
         self.tell()
 
     def on_update(self, update: Update) -> None:
@@ -62,20 +62,25 @@ class Watch(Hooks):
         self._announcer.changed([change.feature for change in update.changes], update.version)
 
     def tell(self) -> None:
-        """Hand on how the provider stands."""
-        state = self._state()
-        if state is not None:
+        """Hand on how the provider stands.
+
+        By what the client says now: a status remembered from a hook misses what changed before the hook was added.
+        """
+        while (state := self._state()) is not None:
             self._announcer.state(state)
+            if self._state() == state:  # else another thread may have handed on the newer one before
+                return
 
     def _state(self) -> State | None:
         has_flags = self._client.flags.source is not Source.NONE
-        if self._status is Status.CLOSED:
+        status = self._client.status
+        if status is Status.CLOSED:
             return State(ProviderEvent.PROVIDER_ERROR, ErrorCode.GENERAL, "the flag client is closed")
         if self._refused:
             code = ErrorCode.GENERAL if has_flags else ErrorCode.PROVIDER_FATAL
             return State(ProviderEvent.PROVIDER_ERROR, code, self._refused)
-        if not has_flags and self._status is not Status.OFFLINE:
+        if not has_flags and status is not Status.OFFLINE:
             return None  # the initialisation has failed with that, and nothing new is known
-        if self._status in _STALE:
-            return State(ProviderEvent.PROVIDER_STALE, message=_STALE[self._status])
+        if status in _STALE:
+            return State(ProviderEvent.PROVIDER_STALE, message=_STALE[status])
         return READY

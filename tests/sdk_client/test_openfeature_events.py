@@ -27,7 +27,7 @@ from openfeature.provider import ProviderStatus
 from sdk_client import Backoff, FlagClient
 from sdk_client.openfeature import FlagstreamProvider
 from sdk_client.openfeature.announcer import Announcer, State
-from sdk_client.openfeature.watch import READY
+from sdk_client.openfeature.watch import READY, Watch
 from tests.sdk_client.scripted import KEY, V1, V2, V3, Peer, ScriptedServer, answers, cuts
 
 QUICK = Backoff(base=0.02, cap=0.1, least=0.0)
@@ -144,17 +144,35 @@ async def test_a_server_that_dies_makes_the_provider_stale_and_its_return_ready(
         heard = await started(provider, "outage")
         await until(lambda: len(server.streams) == (2 if kind == "sync" else 1))
         await server.close()
+        await until(lambda: heard.stands(ProviderStatus.STALE))
         details = await heard.take(ProviderEvent.PROVIDER_STALE)
         assert "stay as they are" in (details.message or "")
-        assert heard.stands(ProviderStatus.STALE)
         kept = heard.client.get_string_details("banner", "")
         assert (kept.value, kept.reason) == ("a", Reason.STALE)
         server.version, server.features = V2, {"banner": (True, "b")}
         await server.listen()
         await heard.take(ProviderEvent.PROVIDER_READY)
         await heard.take(CHANGED)
-        assert heard.stands(ProviderStatus.READY)
+        await until(lambda: heard.stands(ProviderStatus.READY))
         assert heard.client.get_string_details("banner", "").reason == Reason.STATIC
+
+
+@pytest.mark.asyncio
+async def test_a_status_that_changed_before_it_was_listened_to_is_not_taken_for_the_one_there_is() -> None:
+    told: list[ProviderEvent] = []
+    announcer = Announcer(lambda event, _: told.append(event), lambda: True)
+    async with ScriptedServer() as server:
+        client = client_of(server)
+        watch = Watch(announcer, client)
+        async with client:
+            client.add_hooks(watch)
+            announcer.resume(READY)
+            watch.tell()
+            await until(lambda: client.is_current)
+            server.announce(V2, banner="b")
+            await until(lambda: bool(told))
+            assert told == [CHANGED], "not that the server had not answered yet"
+            announcer.close()
 
 
 @pytest.mark.asyncio
