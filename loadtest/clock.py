@@ -23,8 +23,9 @@ class RunClock:
     @classmethod
     def start(cls, after: float = 0.0) -> Self:
         """Return a clock whose run begins `after` seconds from now."""
-        now = time.monotonic()
-        return cls(epoch=now - time.time(), began=now + after)
+        # Who is held up between the two clocks has an epoch that is too early by that, and shifts every figure by it.
+        epoch = max(time.monotonic() - time.time() for _ in range(5))
+        return cls(epoch=epoch, began=time.monotonic() + after)
 
     def now(self) -> float:
         """Return the second of the run."""

@@ -94,7 +94,7 @@ class _Run:
             await self._hearing.last_words(listening)
             if self._servers.tell:
                 await asyncio.sleep(COUNTED_WITHIN)
-                await self._servers.ask()
+                await self._servers.finish()
             for task in (*listening, *around):
                 if task.done():
                     task.result()  # whoever failed unforeseen is heard

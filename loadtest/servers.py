@@ -17,6 +17,9 @@ __all__ = ["Servers"]
 
 LOOK_EVERY: Final = 0.25
 ASK_EVERY: Final = 1.0
+TRIES: Final = 5
+"""How often they are asked for what a run begins and ends with: who is held up for a second has said nothing."""
+
 EDGE: Final = "edge"
 
 
@@ -52,7 +55,21 @@ class Servers:
     async def begin(self) -> None:
         """Take what there is before the run."""
         self.look()
-        self._first = await self._stack.figures()
+        self._first = await self._whole()
+
+    async def finish(self) -> None:
+        """Hear what the servers say at the end."""
+        self._hear(await self._whole())
+
+    async def _whole(self) -> Figures:
+        """Ask until the origin has answered, and the edge where there is one; servers of others never do."""
+        for _ in range(TRIES):
+            figures = await self._stack.figures()
+            if figures.origin_requests is not None and (
+                figures.edge_requests is not None or EDGE not in self._stack.urls
+            ):
+                break
+        return figures
 
     def look(self) -> None:
         """See what the programs use now."""
@@ -82,7 +99,9 @@ class Servers:
 
     async def ask(self) -> None:
         """Hear what the servers say."""
-        figures = await self._stack.figures()
+        self._hear(await self._stack.figures())
+
+    def _hear(self, figures: Figures) -> None:
         for name, value in _requests(figures).items():
             if value is not None:
                 self._last[name] = value

@@ -19,6 +19,7 @@ from loadtest.messages import Environment
 from loadtest.progress import Progress
 from loadtest.results import Results
 from loadtest.scenario.schema import Scenario
+from loadtest.servers import Servers
 from loadtest.stack import Figures, StackError
 from loadtest.verdict import status
 from tests.loadtest.scripted_http import ScriptedHttp, plain, silence
@@ -200,6 +201,22 @@ async def test_a_run_opens_publishes_hurts_and_judges(tmp_path: Path) -> None:
     assert found.scenario["clients"]["count"] == 9
     assert "until" not in found.scenario["publish"]  # it is infinity, which JSON has not
     assert found.provenance == {"moment": "now"}
+
+
+@pytest.mark.asyncio
+async def test_servers_that_do_not_answer_at_once_are_asked_again_for_what_a_run_begins_and_ends_with() -> None:
+    class HeldUp(ScriptedStack):
+        asked = 0
+
+        async def figures(self) -> Figures:
+            self.asked += 1
+            return Figures() if self.asked % 3 else await super().figures()
+
+    servers = Servers(HeldUp())
+    await servers.begin()
+    assert servers.tell
+    await servers.finish()
+    assert servers.requests(sent=12).origin == 10
 
 
 @pytest.mark.asyncio
