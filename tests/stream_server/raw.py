@@ -215,7 +215,7 @@ class Announcer:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        client = await nats.connect(self.server.url, allow_reconnect=False)
+        client = await nats.connect(self.server.url, allow_reconnect=False, connect_timeout=PATIENCE)
         try:
             yield client
         finally:
@@ -225,17 +225,17 @@ class Announcer:
         """Make the JetStream stream."""
         async with self.client() as client:
             config = StreamConfig(name=STREAM, subjects=[SUBJECTS], max_msgs_per_subject=1)
-            await client.jetstream().add_stream(config)
+            await client.jetstream(timeout=PATIENCE).add_stream(config)
 
     async def delete(self) -> None:
         async with self.client() as client:
-            await client.jetstream().delete_stream(STREAM)
+            await client.jetstream(timeout=PATIENCE).delete_stream(STREAM)
 
     async def announce(self, *versions: int, key: str = "abc") -> None:
         """Publish and wait for the acknowledgement of each."""
         async with self.client() as client:
             for version in versions:
-                await client.jetstream().publish(subject(key), encode(version))
+                await client.jetstream(timeout=PATIENCE).publish(subject(key), encode(version))
 
     async def say(self, payload: bytes, key: str = "abc") -> None:
         """Publish anything."""

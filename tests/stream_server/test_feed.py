@@ -55,6 +55,12 @@ def count(metric: Any, *labels: str) -> float:
     return value
 
 
+def known(server: Running, key: str) -> int:
+    """Return the newest version that the feed has told of, 0 before the first."""
+    channel = server.parts.hub._channels.get(key)
+    return 0 if channel is None else channel.version
+
+
 async def test_newest_versions_are_known_before_it_reports_ready(announcer: Announcer) -> None:
     version = now()
     await announcer.announce(version)
@@ -138,7 +144,7 @@ async def test_silent_gap_is_noticed_and_read(server: Running, announcer: Announ
 async def test_quiet_broker_is_not_read_again(server: Running, announcer: Announcer) -> None:
     version = now()
     await announcer.announce(version, version + 1, version + 2)
-    await until(lambda: server.parts.hub._channels["abc"].version == version + 2, "the change")
+    await until(lambda: known(server, "abc") == version + 2, "the change")
     await until(lambda: server.parts.feed._seen.live == 0, "a comparison that found nothing missed")
     before = count(server.parts.metrics.resyncs, "gap")
     await asyncio.sleep(1)  # three more comparisons; there is nothing to await when nothing happens
@@ -148,7 +154,7 @@ async def test_quiet_broker_is_not_read_again(server: Running, announcer: Announ
 async def test_slow_consumer_reads_again(server: Running) -> None:
     feed = server.parts.feed
     feed._on_error(SlowConsumerError(subject=SUBJECTS, reply="", sid=1, sub=_live_subscription()))
-    await until(lambda: count(server.parts.metrics.resyncs, "slow consumer") == 1, "the reading")
+    await until(lambda: count(server.parts.metrics.resyncs, "slow consumer") >= 1, "the reading")
 
 
 async def test_wiped_broker_never_takes_a_version_back(server: Running, announcer: Announcer) -> None:
@@ -231,15 +237,14 @@ async def test_versions_far_ahead_and_what_is_no_announcement_are_ignored_and_co
 async def test_version_that_was_too_far_ahead_is_taken_when_the_clock_has_come_near(
     announcer: Announcer,
 ) -> None:
-    version = now() + MAX_AHEAD + 1_500_000
+    version = now() + MAX_AHEAD + 3_000_000
     await announcer.announce(version)
     async with running(settings_for(announcer.server.url, resync_interval=0.2)) as server:
         await server.ready()
-        assert not server.parts.hub.knows("abc")
+        assert count(server.parts.metrics.ignored, "ahead") >= 1, "the first reading did not take it"
+        await announcer.announce(version, key="live")
         await until(lambda: server.parts.hub.knows("abc"), "the version")
         assert count(server.parts.metrics.resyncs, "ahead") >= 1
-        live = now() + MAX_AHEAD + 1_500_000
-        await announcer.announce(live, key="live")
         await until(lambda: server.parts.hub.knows("live"), "the version that came live")
 
 
@@ -248,10 +253,11 @@ async def test_refused_message_that_was_seen_does_not_hide_a_stored_one_that_was
 ) -> None:
     await announcer.announce(now(), key="refused")
     await until(lambda: server.parts.feed._seen.live == 0 and server.parts.hub.knows("refused"), "a comparison")
+    refused = now()
     async with announcer.client() as client:
-        await client.publish(subject("refused"), encode(now()), headers=dict(expected_sequence(10**6)))
+        await client.publish(subject("refused"), encode(refused), headers=dict(expected_sequence(10**6)))
         await client.flush()
-    await until(lambda: server.parts.feed._seen.live == 1, "the refused message")
+    await until(lambda: known(server, "refused") == refused, "the refused message")  # its count goes with a comparison
     await _live_subscription().unsubscribe()
     await announcer.announce(now(), key="missed")
     await until(lambda: server.parts.hub.knows("missed"), "the stored message")
