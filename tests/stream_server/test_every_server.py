@@ -96,15 +96,15 @@ async def test_heartbeats_come_the_end_is_clean_and_the_connection_serves_the_ne
 
 
 async def stream_to_its_end(variant: Variant, place: Place) -> None:
+    began = time.monotonic()
     async with await opened(variant, place) as stream:
-        began = time.monotonic()
         assert await stream.chunk() == RETRY
         chunks = []
         while (chunk := await stream.chunk()) is not None:
             chunks.append(chunk)
         assert set(chunks) == {PING}
         assert len(chunks) >= 2
-        assert time.monotonic() - began > 1.9
+        assert time.monotonic() - began >= 3
         if isinstance(stream, Answer):
             await stream.ask(stream_path("abc"), "OPTIONS")
             assert stream.status == 200
