@@ -202,10 +202,14 @@ async def test_client_that_comes_back_at_once_makes_one_request_in_five_seconds_
 
 async def test_thousands_of_streams_cost_little_and_leave_nothing() -> None:
     async with here(waiting_settings(lifetime=3)) as (waiting, url):
-        streams = await asyncio.gather(*(open_stream(url, f"key-{number}") for number in range(2000)))
-        hub = waiting.engine.hub
-        assert hub.open == 2000
-        assert len(hub._channels) < 200, "they are kept by when they opened, not by environment"
+        hub, channels = waiting.engine.hub, 0
+        opening = asyncio.gather(*(open_stream(url, f"key-{number}") for number in range(2000)))
+        while not opening.done():
+            channels = max(channels, len(hub._channels))
+            await asyncio.sleep(0)
+        streams = await opening
+        assert waiting.engine.metrics.streams_opened.total == 2000
+        assert 0 < channels < 200, "they are kept by when they opened, not by environment"
         await asyncio.gather(*(stream.rest() for stream in streams))
         await until(lambda: hub.open == 0 and not hub._channels and not waiting._cohorts._open, "an empty room")
         await asyncio.gather(*(stream.close() for stream in streams))
@@ -313,22 +317,27 @@ async def test_a_stream_server_that_goes_is_seen_and_so_is_its_return(
                     server.signal(leave)  # the drain is not what is looked at here
                 await server.ended()
                 server.process.start()
-            await until(lambda: len(waiting.logged(back)) == 2, "its return")
+            await until(lambda: len(waiting.logged(back)) >= 2, "its return")
 
 
 async def test_a_server_that_answers_nothing_does_not_delay_the_look_at_another() -> None:
+    swallowed = 0
+
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal swallowed
+        swallowed += 1
         try:
             await reader.read()
         finally:
             writer.close()
 
-    asked: list[float] = []
+    answered = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n"):
-                asked.append(time.monotonic())
+                answered += 1
                 writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
@@ -337,8 +346,7 @@ async def test_a_server_that_answers_nothing_does_not_delay_the_look_at_another(
     origins = Origins([url_of(each.sockets[0]) for each in (silent, speaking)], CollectorRegistry())
     task = asyncio.create_task(origins.run())
     try:
-        # One look at the silent one takes a second; there would be ten of the other one in this time.
-        await until(lambda: len(asked) >= 15, "fifteen looks", seconds=10)
+        await until(lambda: swallowed > 0 and answered >= swallowed + 10, "ten more looks at the one that answers")
         assert not origins.ready
     finally:
         task.cancel()
