@@ -24,6 +24,7 @@ class Visit:
     versions: list[int] = field(default_factory=list)
     fault: str = ""
     """What no client should meet: a refused or reset connection, a truncated answer."""
+    over: bool = False
 
 
 class Visits:
@@ -64,6 +65,8 @@ class Visits:
                     visit.versions += [version_of(float(each)) for each in NUMBER.findall(chunk)]
         except (CutError, OSError, EOFError) as error:
             visit.fault = repr(error)
+        finally:
+            visit.over = True
 
 
 @asynccontextmanager

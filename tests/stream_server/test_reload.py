@@ -15,7 +15,7 @@ import pytest_asyncio
 from publisher.messages import now
 from stream_server.listening import bind, url_of
 from stream_server.workers import Supervisor
-from tests.servers import NatsServer
+from tests.servers import NatsServer, json_lines
 from tests.stream_server.raw import (
     Announcer,
     Program,
@@ -66,6 +66,9 @@ async def test_rolling_restart_under_a_steady_stream_of_clients_costs_none_of_th
             reloaded_after = len(clients.all)
             announced = version + 1
             await announcer.announce(announced)
+            # The acknowledgement says that the broker has it: each worker has heard when its streams were told.
+            there = [visit for visit in clients.all if visit.number % 2 == 0]
+            await until(lambda: all(visit.over or announced in visit.versions for visit in there), "everybody's news")
             announced_after = len(clients.all)
             await until(lambda: not set(first) & set(server.children()), "the end of the replaced ones", 10)
         assert clients.faults == []
@@ -168,7 +171,16 @@ async def test_stop_in_the_middle_of_a_reload_stops_everything(announcer: Announ
         assert "Traceback" not in server.process.output()
 
 
-async def test_without_the_broker_nothing_is_replaced_and_the_log_says_so(tmp_path: Path) -> None:
+async def test_without_the_broker_nothing_is_replaced_and_the_log_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written: list[str] = []
+
+    def said() -> list[dict[str, object]]:
+        written.extend(capfd.readouterr())
+        lines = json_lines("".join(written))
+        return [line for line in lines if line["event"] == "not reloaded: the other workers stay as they are"]
+
     settings = settings_for(supervised=True, drain=0, edge=False)
     [listener] = bind("127.0.0.1", 0, 1)
     url = url_of(listener)
@@ -177,8 +189,11 @@ async def test_without_the_broker_nothing_is_replaced_and_the_log_says_so(tmp_pa
     async with await open_stream(url) as stream:  # accepted although NATS is away, after it had its time
         [before] = [worker.pid for worker in supervisor.crew.alive]
         supervisor.reload()
-        await until(lambda: len(supervisor.crew.alive) == 2, "a successor")
-        await until(lambda: len(supervisor.crew.alive) == 1, "its end")
+        await until(said, "the line that says so")
+        [line] = said()
+        assert line["replaced"] == 0
+        assert "a new worker did not read the newest versions" in str(line["reason"])
+        await until(lambda: len(supervisor.crew.alive) == 1, "the end of the new one")
         assert [worker.pid for worker in supervisor.crew.alive] == [before]
         supervisor.stop()
         await stream.rest()
