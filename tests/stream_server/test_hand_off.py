@@ -13,6 +13,7 @@ import pytest
 
 from stream_server.descriptor_stream import DescriptorStream, Resting
 from stream_server.front import Front
+from stream_server.server import IDLE
 from stream_server.stream import LEFT, Stream
 from tests.stream_server.connections import connected
 from tests.stream_server.raw import Answer, Running, open_stream, running, settings_for, stream_path, until
@@ -233,10 +234,7 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
             assert not front.resting
 
 
-async def test_idle_http_connections_make_room_but_not_those_that_are_served_or_have_just_come(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("stream_server.server.IDLE", 0.3)
+async def test_idle_http_connections_make_room_but_not_those_that_are_served_or_have_just_come() -> None:
     async with (
         running(settings_for()) as server,
         connected(server.url) as silent,
@@ -247,7 +245,7 @@ async def test_idle_http_connections_make_room_but_not_those_that_are_served_or_
         answered.send(HEALTH)
         await answered.until(b"}")
         asking.send(b"GET /health/liveness HTTP/1.1\r\nHost:")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(IDLE + 0.1)
         async with connected(server.url) as fresh:
             [acceptor] = front_of(server)._acceptors
             acceptor._ceiling = 3  # whatever is accepted from now on is one too many
