@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -178,7 +179,7 @@ async def test_the_purge_is_repeated_after_the_announcement(link: Link, story: l
         await purges.announce("e", VERSION)
         await purges.announce("f", VERSION)
         await until(lambda: len(story) == 4)
-    assert story[:2] == story[2:4]
+    assert Counter(story[:4]) == dict.fromkeys((f"one purges {surrogate_key('document', key)}" for key in "ef"), 2)
 
 
 async def test_without_nats_nothing_is_purged_and_the_relay_is_told(
@@ -199,6 +200,7 @@ async def test_the_figures_name_edges_and_no_environment(link: Link, story: list
         registry = CollectorRegistry()
         registry.register(PurgeFigures(purges))
         await purges.announce("environment-of-mine", VERSION)
+        await until(lambda: purges.edges[1].counters.purged == 1)  # a busy machine may have purged it behind
         text = generate_latest(registry).decode()
     assert 'publisher_purges_total{edge="well"} 1.0' in text
     assert 'publisher_purges_total{edge="broken"} 0.0' in text
@@ -270,27 +272,32 @@ async def test_a_publisher_announces_what_it_could_not_purge_says_so_and_stays_r
         await asyncio.to_thread(program.start)
         version = messages.now()
         body = {"updated_at": messages.wire_seconds(version)}
-        async with httpx.AsyncClient(base_url=program.url) as client:
+        async with httpx.AsyncClient(base_url=program.url, timeout=30) as client:
             path = "/sse/environments/foreign/queue-change"
             answer = await client.post(path, json=body, headers={"Authorization": "Token sse-token-of-a-test"})
             assert answer.status_code == 202
             await until(lambda: f"flags.environment.foreign.updated {version}" in story)
             assert story[0] == f"flags.environment.foreign.foretold {version}"
+            await until_purges(client, f"fastly {SERVICE}: its API answers 503, 1 wait")
             assert failing.asked > 0
-            health = await client.get("/health/readiness")
-            assert health.status_code == 200
-            assert health.json()["purges"] == f"fastly {SERVICE}: its API answers 503, 1 wait"
-            assert "publisher_announced_unpurged_total 1.0" in (await client.get("/metrics")).text
+            async with asyncio.timeout(30):  # it is heard before the publisher knows that it is announced
+                while "publisher_announced_unpurged_total 1.0" not in (await client.get("/metrics")).text:
+                    await asyncio.sleep(0.02)
             failing.status = 200
             await until(lambda: surrogate_key("document", "foreign") in failing.purged)
-            await until_ok(client)
+            await until_purges(client, "ok")
         assert TOKEN not in program.output()
         assert program.output().count("although an edge is not purged") == 1
 
 
-async def until_ok(client: httpx.AsyncClient) -> None:
+async def until_purges(client: httpx.AsyncClient, said: str) -> None:
+    """Wait until the publisher, which stays ready, says this of its purges."""
     async with asyncio.timeout(30):
-        while (await client.get("/health/readiness")).json()["purges"] != "ok":
+        while True:
+            health = await client.get("/health/readiness")
+            assert health.status_code == 200
+            if health.json()["purges"] == said:
+                return
             await asyncio.sleep(0.02)
 
 
@@ -307,6 +314,6 @@ async def test_with_purging_off_nothing_is_foretold_and_nothing_of_it_is_shown(
         await asyncio.to_thread(ask, program, "POST", path, {"name": "Production"})
         await until(lambda: any(line.split()[0].endswith(".updated") for line in story))
         assert not [line for line in story if ".foretold" in line]
-        async with httpx.AsyncClient(base_url=program.url) as client:
+        async with httpx.AsyncClient(base_url=program.url, timeout=30) as client:
             assert "purge" not in (await client.get("/metrics")).text
             assert "purges" not in (await client.get("/health/readiness")).json()
