@@ -87,7 +87,7 @@ def test_a_change_arrives_with_its_old_and_new_value(origin: Origin, tab: Tab) -
 
 
 def test_the_next_stream_is_live_before_the_old_one_is_left(origin: Origin, tab: Tab) -> None:
-    origin.lifetime = 4
+    origin.lifetime = 10
     page = tab("client({random: () => 0})")  # at the first moment that the rules allow: after one second
     until(page, "seen.some(([name, what]) => name === 'stream' && what.end)")
     ends = [each for each in seen(page, "stream") if not each["opened"]]
