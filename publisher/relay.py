@@ -25,6 +25,8 @@ from flagstream.logs import get_logger, key_id
 from publisher import messages, outbox
 from publisher.announcer import AheadError, NotAnnouncedError
 from publisher.database import Database
+from publisher.marks import Marks
+from publisher.wanted import Wanted
 
 __all__ = ["Announces", "Counters", "Relay"]
 
@@ -92,23 +94,16 @@ class Relay:
         self._poll_interval = poll_interval
         self._clock = clock
 
-        self._wanted: dict[str, int] = {}  # to be published, by key: only the newest version means anything
-        self._queue: asyncio.Queue[str] = asyncio.Queue()  # each key of `_wanted` that no worker has, once
-        self._busy: set[str] = set()
+        self._wanted = Wanted()
+        self._marks = Marks(database)
         self._resting: dict[str, float] = {}  # not to be tried before this moment of the loop
         self._blocked: set[str] = set()  # of these the log has told
-        self._marks: dict[str, outbox.Held] = {}  # acknowledged, not yet written
-        self._writing: dict[str, outbox.Held] = {}
 
         self._look = asyncio.Event()
         self._connected = asyncio.Event()
         self._returned = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._marked = asyncio.Event()
         self._stopped = asyncio.Event()
         self._claiming = asyncio.Lock()
-        self._marking = asyncio.Lock()
         self._wait = 0.0
         self._database_fails = False
 
@@ -118,7 +113,7 @@ class Relay:
             self._look.set()  # the rows wait in the database
             return
         for key, version in versions.items():
-            self._want(key, version)
+            self._wanted.add(key, version)
 
     def wake(self) -> None:
         """Look for waiting rows now."""
@@ -156,26 +151,16 @@ class Relay:
             async with asyncio.timeout(grace):
                 if self._connected.is_set():
                     await self._claim()
-                    await self._idle.wait()
+                    await self._wanted.idle.wait()
                 await self._write_marks()
         self._stopped.set()
 
-    def _want(self, key: str, version: int) -> None:
-        before = self._wanted.get(key)
-        self._wanted[key] = version if before is None else max(before, version)
-        self._idle.clear()
-        if before is None and key not in self._busy:
-            self._queue.put_nowait(key)
-
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
-            self._busy.add(key)
-            while (version := self._wanted.pop(key, None)) is not None:
+            key = await self._wanted.take()
+            while (version := self._wanted.newest(key)) is not None:
                 await self._announce(key, version)
-            self._busy.discard(key)
-            if not self._wanted and not self._busy:
-                self._idle.set()
+            self._wanted.done(key)
 
     async def _announce(self, key: str, version: int) -> None:
         if not self._connected.is_set():
@@ -199,11 +184,7 @@ class Relay:
             self.counters.lag = max(0.0, (self._clock() - version) / 1_000_000)
             self._wait = 0.0
             self._blocked.discard(key)
-            self._acknowledged(key, outbox.Held(held, self._clock()))
-            self._marked.set()
-
-    def _acknowledged(self, key: str, held: outbox.Held) -> None:
-        self._marks[key] = max(held, self._marks.get(key, held))
+            self._marks.add(key, outbox.Held(held, self._clock()))
 
     async def _poll(self) -> None:
         """Look for waiting rows: when woken, every now and then, and with a growing random wait while it fails."""
@@ -218,7 +199,7 @@ class Relay:
                 self._wait = min(max(FIRST_WAIT, self._wait * 2), LONGEST_WAIT)
             else:
                 self._database_fails = False
-                if self._idle.is_set():
+                if self._wanted.idle.is_set():
                     self._wait = 0.0
             sign = self._returned if self._wait else self._look
             seconds = random.uniform(0, self._wait) if self._wait else self._poll_interval  # noqa: S311 - spreads retries
@@ -237,20 +218,20 @@ class Relay:
                 async with self._database.write() as session:
                     claimed = await outbox.claim(self._database, session, self.id, limit=BATCH, besides=besides)
                 for key, version in claimed.items():
-                    self._want(key, version)
+                    self._wanted.add(key, version)
                 if len(claimed) < BATCH:
                     return
-                await self._idle.wait()
+                await self._wanted.idle.wait()
 
     def _taken(self) -> set[str]:
         """Return the environments that need no look now: on their way, to be marked, or resting."""
         now = asyncio.get_running_loop().time()
         self._resting = {key: until for key, until in self._resting.items() if until > now}
-        return {*self._wanted, *self._busy, *self._marks, *self._writing, *self._resting}
+        return {*self._wanted.keys(), *self._marks.keys(), *self._resting}
 
     async def _mark(self) -> None:
         while True:
-            await self._marked.wait()
+            await self._marks.waiting.wait()
             await asyncio.sleep(GATHER)
             try:
                 await self._write_marks()
@@ -259,20 +240,7 @@ class Relay:
                 await asyncio.sleep(random.uniform(FIRST_WAIT, LONGEST_WAIT))  # noqa: S311 - as above
 
     async def _write_marks(self) -> None:
-        async with self._marking:
-            self._marked.clear()
-            self._writing, self._marks = self._marks, {}
-            try:
-                async with self._database.write() as session:
-                    await outbox.mark(self._database, session, self._writing)
-                self.counters.marked += len(self._writing)
-            except BaseException:
-                for key, held in self._writing.items():
-                    self._acknowledged(key, held)
-                self._marked.set()
-                raise
-            finally:
-                self._writing = {}
+        self.counters.marked += await self._marks.write()
 
     def _count_database_error(self, error: Exception) -> None:
         self.counters.database_errors += 1
