@@ -15,6 +15,7 @@ from publisher.messages import now, version_of
 from tests.servers import NatsServer
 from tests.stream_server.raw import (
     NUMBER,
+    PATIENCE,
     Announcer,
     Answer,
     CutError,
@@ -43,7 +44,7 @@ async def announcer(nats_server: NatsServer) -> Announcer:
 async def server(announcer: Announcer, tmp_path: Path) -> AsyncIterator[Program]:
     with program(tmp_path, nats_url=announcer.server.url, workers=2, drain=1, edge="false") as server:
         await server.started()
-        await until(lambda: len(server.logged("all newest versions are read")) == 2, "the workers' readings")
+        await until(lambda: len(server.logged(LOADED)) >= 2, "the workers' readings")
         yield server
 
 
@@ -60,12 +61,10 @@ def figure_files(folder: Path) -> list[str]:
 
 
 async def reach(url: str, name: str, value: float) -> None:
-    """Wait until a figure, which workers tell a few times a second, is `value`."""
-    for _ in range(200):
-        if await figure(url, name) == value:
-            return
-        await asyncio.sleep(0.02)
-    assert await figure(url, name) == value
+    """Wait until a figure, which workers tell a few times a second, is `value` for good."""
+    async with asyncio.timeout(PATIENCE):
+        while await figure(url, name) != value:
+            await asyncio.sleep(0.02)
 
 
 async def test_both_workers_serve_one_port_and_metrics_are_their_sum(server: Program, announcer: Announcer) -> None:
@@ -76,9 +75,7 @@ async def test_both_workers_serve_one_port_and_metrics_are_their_sum(server: Pro
     assert all(seen[-1] == version for seen in await asyncio.gather(*(stream.until(version) for stream in streams)))
     # Each worker begins one event of its own: both hold streams of this environment.
     assert [await figure(server.url, "flagstream_events_dispatched_total") for _ in range(6)] == [2.0] * 6
-    async with asyncio.timeout(30):  # each worker publishes what it counted a few times a second
-        while await figure(server.url, "flagstream_streams_open") != 40.0:
-            await asyncio.sleep(0.01)
+    await reach(server.url, "flagstream_streams_open", 40)
     assert [await figure(server.url, "flagstream_streams_open") for _ in range(6)] == [40.0] * 6
     for stream in streams:
         await stream.close()
@@ -165,27 +162,17 @@ async def test_worker_that_keeps_dying_is_started_ever_more_slowly_while_the_oth
         await until(lambda: len(server.children()) == 2, "the restart")
         [ill] = set(server.children()) - {well}
         send(ill, signal.SIGKILL)
-        await until(lambda death=death: len(server.logged(DIED)) == death, "the line")
+        await until(lambda death=death: len(server.logged(DIED)) >= death, "the line")
     assert [line["after_seconds"] for line in server.logged(DIED)] == [0.1, 0.2, 0.4, 0.8]
     assert is_alive(well)
-
-
-def connected_to(port: int) -> int:
-    """Count the connections to a port of this machine; /proc/net/tcp shows ports in hexadecimal, state 01 is open."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(remote.endswith(f":{port:04X}") and state == "01" for _, _, remote, state, *_ in rows)
 
 
 async def test_worker_accepts_only_when_it_has_read_the_newest_versions(announcer: Announcer, tmp_path: Path) -> None:
     version = now()
     await announcer.announce(version)
-    announcer.server.pause()
     with program(tmp_path, nats_url=announcer.server.url, workers=2, drain=1, edge="false") as server:
-        await server.started()
-        waiting = [asyncio.create_task(open_stream(server.url)) for _ in range(20)]
-        await until(lambda: connected_to(announcer.server.port) >= 2, "two workers that wait for the broker")
-        announcer.server.resume()
-        for stream in await asyncio.gather(*waiting):
+        await server.started()  # the supervisor listens: who comes now is there before a worker has its first question
+        for stream in await asyncio.gather(*(open_stream(server.url) for _ in range(20))):
             found = NUMBER.search(await stream.block() or b"")
             assert found is not None, "told less than there is"
             assert version_of(float(found[1])) == version
@@ -205,7 +192,7 @@ async def test_counters_outlive_their_worker_and_their_files_do_not_pile_up(
         for deaths in range(1, 3):
             for worker in server.children():
                 send(worker, signal.SIGKILL)
-            await until(lambda deaths=deaths: len(server.logged(LOADED)) == 2 + 2 * deaths, "both")
+            await until(lambda deaths=deaths: len(server.logged(LOADED)) >= 2 + 2 * deaths, "both")
             assert await figure(server.url, "flagstream_streams_opened_total") == 20
         async with await open_stream(server.url):
             await reach(server.url, "flagstream_streams_opened_total", 21)
