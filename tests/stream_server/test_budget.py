@@ -51,14 +51,21 @@ def test_nothing_fits_into_less_than_the_heartbeats_take() -> None:
 async def test_stream_under_endless_changes_lives_its_life_within_its_bytes() -> None:
     limited = settings_for(lifetime=2, heartbeat=0.2, max_bytes=4096)
     began = asyncio.get_running_loop().time()
+    fit = events_that_fit(4096, lifetime=2, heartbeat=0.2)
     async with running(limited) as server, await open_stream(server.url, "abc") as stream:
-        body = asyncio.create_task(stream.rest())
+        chunks = [await stream.chunk() or b""]
         version = 1_735_229_888_760_123
+        for _ in range(fit // 2 - 1):
+            version += 1
+            server.parts.hub.dispatch("abc", version)
+        body = asyncio.create_task(stream.rest())
         while not body.done():
             version += 1
             server.parts.hub.dispatch("abc", version)
             await asyncio.sleep(0.001)
         lived = asyncio.get_running_loop().time() - began
-        size = sum(map(chunked, await body)) + len(b"0\r\n\r\n")
+        chunks += await body
     assert lived > 1.9
-    assert 2048 < size <= limited.max_bytes
+    assert sum(map(chunked, chunks)) + len(b"0\r\n\r\n") <= limited.max_bytes
+    told = sum(b"environment_updated" in chunk for chunk in chunks)
+    assert fit // 2 - 1 <= told <= fit, "half of what fits waits for nothing"
