@@ -30,13 +30,15 @@ async def test_last_good_document_is_served_and_says_that_it_is_stale(
     assert value(await setup.flags()) == "a"
     setup.versions.advance(CLIENT_KEY, NOW + 1)
     setup.upstream.status, setup.upstream.raw = status, raw
+    began = asyncio.get_running_loop().time()
     for query in ("", f"?v={NOW + 1}", f"?v={NOW}"):
         response = await setup.flags(query)
         assert value(response) == "a"
         assert is_stale(response)
         assert response.headers["Cache-Control"] == "private, no-store"
     assert setup.count("stale") == 3
-    assert len(setup.upstream.asked) == 2
+    seconds = asyncio.get_running_loop().time() - began
+    assert len(setup.upstream.asked) <= 2 + seconds, "once, and again after a second"
 
 
 async def test_upstream_that_is_back_is_used_within_a_second_or_so(setup: Setup) -> None:
@@ -55,10 +57,11 @@ async def test_upstream_that_is_back_is_used_within_a_second_or_so(setup: Setup)
     assert version(await setup.flags()) == NOW + 1
 
 
-async def test_upstream_that_hangs_costs_its_timeout_once(upstream: Upstream) -> None:
-    async with documents(upstream, upstream_timeout=0.3) as setup:
-        setup.versions.advance(CLIENT_KEY, NOW)
-        await setup.flags()
+async def test_upstream_that_hangs_costs_its_timeout_once(upstream: Upstream, tmp_path: Path) -> None:
+    async with documents(upstream, snapshot_dir=str(tmp_path)) as patient:
+        patient.versions.advance(CLIENT_KEY, NOW)
+        await patient.flags()
+    async with documents(upstream, snapshot_dir=str(tmp_path), upstream_timeout=0.3) as setup:
         setup.versions.advance(CLIENT_KEY, NOW + 1)
         gate = upstream.hold()
         answers = await asyncio.gather(*(setup.flags() for _ in range(50)))

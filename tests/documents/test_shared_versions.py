@@ -14,13 +14,15 @@ KEYS = [f"key-{index}" for index in range(40)]
 BASE = 1_735_229_888_760_122
 
 WRITER = f"""
-import random, sys
+import itertools, random, select, sys
 from stream_server.versions import SharedVersions
 path, index = sys.argv[1], int(sys.argv[2])
 table = SharedVersions(path, 64, 3, index)
 chosen = random.Random(index)
 sys.stdin.readline()
-for step in range(1, 6000):
+for step in itertools.count(1):
+    if step % 50 == 0 and select.select([sys.stdin], [], [], 0)[0]:
+        break
     # Of this worker alone, so that a reader can tell whether anybody ever wrote what it reads.
     table.advance(chosen.choice({KEYS!r}), {BASE} + step * 1000 + index)
 sys.stdout.write("done")
@@ -41,18 +43,16 @@ def test_racing_processes_are_read_without_a_wrong_version(tmp_path: Path) -> No
         writer.stdin.write("\n")
         writer.stdin.flush()
     seen = dict.fromkeys(KEYS, 0)
-    readings = 0
-    while any(writer.poll() is None for writer in writers):
+    changes = 0
+    while changes < 2000 and all(writer.poll() is None for writer in writers):
         for key in KEYS:
             version = table.newest(key)
             assert version >= seen[key], "a version went backwards"
             assert version == 0 or (version - BASE) % 1000 in {0, 1}, "nobody wrote this version"
-            assert version <= BASE + 6000 * 1000
+            changes += version > seen[key]
             seen[key] = version
-            readings += 1
     for writer in writers:
         assert writer.communicate()[0] == "done"
-    assert readings
     for key in KEYS:
         assert table.newest(key) >= seen[key] > 0
     table.close()
