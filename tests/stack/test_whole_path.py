@@ -61,6 +61,7 @@ def path(
         nats_url=nats_server.url,
         upstream_url=managing.url,
         redis_url="" if redis is None else redis.url,
+        redis_timeout=10,  # one that is slower is passed over, and what it should keep is only on disk
         snapshot_dir=tmp_path / "snapshot",
         drain=1,
     )
