@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
 from tests import authorities
@@ -30,6 +31,10 @@ CHROMIUM_ARGUMENTS = [
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before the first client is made, and before the processes of pytest-xdist are started, which inherit it."""
+    # Hypothesis fails an example that took 0.2 s, or many that took long to draw: as on a busy machine.
+    patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("patient", parent=settings(), **patient)
+    settings.load_profile("patient")
     file = authorities.trust_one()
     if file is not None:
         config.add_cleanup(partial(file.unlink, missing_ok=True))
