@@ -152,7 +152,8 @@ async def by_hypercorn(settings: StreamServerSettings) -> AsyncIterator[Place]:
     config.errorlog = None
     config.include_server_header = False
     config.graceful_timeout = 1
-    config.keep_alive_timeout = 0.5  # over HTTP/2 a stream that is cut ends only with its connection
+    # Over HTTP/2 a stream that is cut ends only with its connection; before its first request that is as idle.
+    config.keep_alive_timeout = 2.0
     serving: ASGIApp = noticing
     task = asyncio.create_task(
         hypercorn.asyncio.serve(serving, config, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type] # it wants its own names of the same types
