@@ -101,7 +101,7 @@ async def test_idle_server_stops_when_load_balancers_had_time_to_notice_with_sta
     nats_server: NatsServer, tmp_path: Path, sig: signal.Signals
 ) -> None:
     await Announcer(nats_server).create()
-    with program(tmp_path, nats_url=nats_server.url, drain=2, lifetime=2, edge="false") as server:
+    with program(tmp_path, nats_url=nats_server.url, drain=4, lifetime=2, edge="false") as server:
         await server.ready()
         idle = await Answer.to(server.url, "/health/liveness")  # kept alive: no reason to wait
         began = time.monotonic()
@@ -110,7 +110,7 @@ async def test_idle_server_stops_when_load_balancers_had_time_to_notice_with_sta
         async with await open_stream(server.url) as stream:  # sent by a load balancer that has not looked yet
             assert stream.status == 200
         assert await server.ended() == 0
-        assert 0.9 <= time.monotonic() - began < 20, "connections are kept alive for more than a minute"
+        assert 1.9 <= time.monotonic() - began < 20, "connections are kept alive for more than a minute"
         assert "Traceback" not in server.process.output()
         assert server.logged("stopped")
         await idle.close()

@@ -84,7 +84,7 @@ async def test_rolling_restart_under_a_steady_stream_of_clients_costs_none_of_th
 async def test_streams_of_replaced_workers_live_on_to_their_own_ends_and_are_told_what_is_new(
     announcer: Announcer, tmp_path: Path
 ) -> None:
-    async with serving(tmp_path, announcer, workers=2, lifetime=10, drain=12) as server:
+    async with serving(tmp_path, announcer, workers=2, lifetime=15, drain=17) as server:
         streams = await asyncio.gather(*(open_stream(server.url) for _ in range(20)))
         await reload(server)
         version = now()
