@@ -52,7 +52,8 @@ async def test_client_that_is_faster_joins_the_fetch(setup: Setup) -> None:
     announce(setup, NOW + 1)
     await arrived(setup, 1)
     clients = [asyncio.create_task(setup.flags(f"?v={NOW + 1}")) for _ in range(20)]
-    await asyncio.sleep(0.02)
+    for _ in range(100):  # turns, not seconds: of those a busy machine may leave them none
+        await asyncio.sleep(0)
     gate.set()
     assert {version(answer) for answer in await asyncio.gather(*clients)} == {NOW + 1}
     assert setup.sample("document_flights_joined_total") == 20
