@@ -121,15 +121,20 @@ class Connection:
     def _go_on_opening(self) -> None:
         if self._state is CONNECTING:
             self._connected()
-            return
+        else:
+            self._take_next(PIECE)
+
+    def _take_next(self, most: int) -> bytes | None:
+        """Read and take a piece of at most so many bytes, and return it; None where there is none."""
         try:
-            data = _read(self.descriptor, PIECE)
+            data = self._receive(most)
         except BlockingIOError:
-            return
+            return None
         except OSError as error:
             self._broken(error)
-            return
+            return None
         self.take(data, monotonic())
+        return data
 
     def _connected(self) -> None:
         try:

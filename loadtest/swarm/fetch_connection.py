@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.swarm.answer import Answer
 from loadtest.swarm.chunks import ChunkError
+from loadtest.swarm.handshake import failure
 from loadtest.swarm.loop import READ, WRITE
 from sdk_client.versions import decimal_seconds, digits
 
@@ -173,7 +174,7 @@ class FetchConnection:
 
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
+        return failure(error)
     return (error.strerror or str(error)).lower()
 
 

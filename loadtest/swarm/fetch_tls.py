@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import ssl
 
 from loadtest.swarm.fetch_connection import PIECE, FetchConnection
+from loadtest.swarm.handshake import wrapped
 from loadtest.swarm.loop import READ, WRITE
 
 __all__ = ["TlsFetchConnection"]
@@ -18,7 +17,8 @@ class TlsFetchConnection(FetchConnection):
     def _connected(self) -> None:
         loop = self._fetcher.run.loop
         if not isinstance(self._socket, ssl.SSLSocket):
-            self._wrap()
+            self._socket = wrapped(self._socket, self._fetcher.place, loop, self)
+            self._descriptor = self._socket.fileno()
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -27,19 +27,6 @@ class TlsFetchConnection(FetchConnection):
             loop.change(self._descriptor, WRITE)
         else:
             super()._connected()
-
-    def _wrap(self) -> None:
-        failed = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if failed:
-            raise OSError(failed, os.strerror(failed))
-        loop, place = self._fetcher.run.loop, self._fetcher.place
-        assert place.tls is not None, "this connection is for targets with TLS"
-        loop.forget(self._descriptor)
-        self._socket = place.tls.wrap_socket(
-            self._socket, server_hostname=place.target.host, do_handshake_on_connect=False
-        )
-        self._descriptor = self._socket.fileno()
-        loop.watch(self._descriptor, self, READ)
 
     @property
     def _tls(self) -> ssl.SSLSocket:

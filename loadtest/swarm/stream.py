@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -184,17 +183,8 @@ class Stream(Connection):
         assert slow is not None, "only slow readers are timed"
         client.crew.loop.at(now + slow.reads_every, self)
         left = slow.bytes
-        with contextlib.suppress(BlockingIOError):
-            while left and self._state is LIVE:
-                try:
-                    data = self._receive(min(left, PIECE))
-                except BlockingIOError:
-                    raise
-                except OSError as error:
-                    self._broken(error)
-                    return
-                left -= len(data)
-                self.take(data, now)
+        while left and self._state is LIVE and (data := self._take_next(min(left, PIECE))):
+            left -= len(data)
 
     def _end(self) -> None:
         """Take the clean end of the body."""

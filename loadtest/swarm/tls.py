@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from time import monotonic
 
 from loadtest.models import Loss
 from loadtest.swarm.connection import ASKED, AT_ONCE_GONE, CONNECTING, LIVE, PIECE
+from loadtest.swarm.handshake import failure, wrapped
 from loadtest.swarm.loop import READ, WRITE
 from loadtest.swarm.stream import Stream
 
@@ -63,40 +63,24 @@ class TlsStream(Stream):
         except ssl.SSLWantWriteError:
             loop.change(self.descriptor, WRITE)
         except ssl.SSLError as error:
-            self._lose(Loss.REFUSED, f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}")
+            self._lose(Loss.REFUSED, failure(error))
         except OSError as error:
             self._broken(error)
 
     def _read_all(self) -> None:
         """Read until nothing decrypted is left, a slow reader only once."""
         while self._wrapped is not None:
-            try:
-                data = self._receive(PIECE)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._broken(error)
-                return
-            self.take(data, monotonic())
+            data = self._take_next(PIECE)
             if not data or (self._state is LIVE and self._owner.crew.group.slow is not None):
                 return
 
     def _connected(self) -> None:
         if self._wrapped is None:
             assert self._plain is not None, "it is wrapped once"
-            failed = self._plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if failed:
-                raise OSError(failed, "connect")
-            place = self._owner.crew.target
-            assert place.tls is not None, "this stream is for targets with TLS"
-            loop = self._owner.crew.loop
-            loop.forget(self.descriptor)
-            self._wrapped = place.tls.wrap_socket(
-                self._plain, server_hostname=place.target.host, do_handshake_on_connect=False
-            )
+            crew = self._owner.crew
+            self._wrapped = wrapped(self._plain, crew.target, crew.loop, self)
             self._plain = None
             self.descriptor = self._wrapped.fileno()
-            loop.watch(self.descriptor, self, READ)
         self._wrapped.do_handshake()
         self._send(self._owner.cell.stream)
         self._state = ASKED
