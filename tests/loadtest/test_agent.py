@@ -72,7 +72,8 @@ async def line_to(address: str) -> Line:
 @pytest.mark.asyncio
 async def test_generators_of_two_agents_hold_the_streams_of_one_run() -> None:
     async with ScriptedHttp(stream) as server, serving() as (first, _), serving() as (second, said):
-        found = await conducted(plan(first, second, processes=1, thresholds={"streams.peak": "== 10"}), server.url)
+        wanted = plan(first, second, processes=1, seconds=1.5, thresholds={"streams.peak": "== 10"})
+        found = await conducted(wanted, server.url)
     assert found.verdict == "passed", found.reasons
     assert found.generator.processes == 2
     assert found.generator.streams_per_process_peak == 5

@@ -42,7 +42,8 @@ def test_a_built_in_scenario_passes_in_its_short_form(name: str, tmp_path: Path)
     assert found["thresholds"], "a run that is held to nothing shows nothing"
     assert all(threshold["passed"] for threshold in found["thresholds"])
     streams = found["streams"]
-    assert streams["clients"] * 0.9 <= streams["peak"] <= streams["clients"]
+    # Where servers are held up for a second as all come, the first leave, or pause, before the last have streams.
+    assert streams["clients"] * 0.75 <= streams["peak"] <= streams["clients"]
     assert streams["peak"] <= streams["opened"] <= streams["requests"]
     assert found["delivery"]["count"] > 0
     assert found["delivery"]["p50_ms"] <= found["delivery"]["p99_ms"] <= found["delivery"]["max_ms"]
