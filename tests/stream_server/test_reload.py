@@ -30,6 +30,7 @@ from tests.stream_server.steady import visits
 
 pytestmark = pytest.mark.asyncio
 
+KILLED = "worker did not stop in time and is killed"
 SHORT: dict[str, Any] = {"lifetime": 2, "drain": 4, "heartbeat": 1, "edge": "false", "max_events": 100_000}
 
 
@@ -70,7 +71,8 @@ async def test_rolling_restart_under_a_steady_stream_of_clients_costs_none_of_th
             there = [visit for visit in clients.all if visit.number % 2 == 0]
             await until(lambda: all(visit.over or announced in visit.versions for visit in there), "everybody's news")
             announced_after = len(clients.all)
-            await until(lambda: not set(first) & set(server.children()), "the end of the replaced ones", 10)
+            await until(lambda: not set(first) & set(server.children()), "the end of the replaced ones")
+        assert not server.logged(KILLED)
         assert clients.faults == []
         assert len(clients.all) > 200
         assert all(visit.status == 200 for visit in clients.all)
@@ -121,7 +123,8 @@ async def test_one_worker_is_replaced_in_place_where_a_supervisor_is_asked_for(
             await until(lambda: len(clients.all) > 20, "the first clients")
             await reload(server)
             await reload(server)  # waits until the first one is gone: two of one socket are the most at a time
-            await until(lambda: len(server.children()) == 1 and first not in server.children(), "the last one", 15)
+            await until(lambda: len(server.children()) == 1 and first not in server.children(), "the last one")
+        assert not server.logged(KILLED)
         assert clients.faults == []
 
 
