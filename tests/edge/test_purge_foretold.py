@@ -60,17 +60,23 @@ def start(nats_server: NatsServer, upstream: Upstream, tmp_path: Path) -> Iterat
             program.kill()
 
 
+def asking(program: Program) -> httpx.AsyncClient:
+    """Return a client that connects for each request anew: to whichever worker."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(base_url=program.url, headers=HEADERS, limits=limits, timeout=10)
+
+
 async def flags(program: Program) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=program.url) as client:
-        return await client.get("/api/v1/flags/", headers=HEADERS)
+    async with asking(program) as client:
+        return await client.get("/api/v1/flags/")
 
 
 async def until_served(program: Program, newest: int, times: int = 1) -> httpx.Response:
     """Ask until the answer is of version `newest` so many times in a row."""
     right = 0
-    async with asyncio.timeout(30):
+    async with asking(program) as client, asyncio.timeout(30):
         while right < times:
-            answer = await flags(program)
+            answer = await client.get("/api/v1/flags/")
             right = right + 1 if version(answer) == newest else 0
             await asyncio.sleep(0.005)
     return answer
@@ -94,20 +100,22 @@ async def test_documents_heed_a_foretold_version_and_streams_do_not_hear_of_it(
     old = upstream.version
     announcer = Announcer(link.client)
     await announcer.announce(CLIENT_KEY, old)
-    program = await asyncio.to_thread(start, edge="true", workers=workers)
+    program = await asyncio.to_thread(start, edge="true", workers=workers, lifetime=60, drain=65)
     heard: list[str] = []
 
     async def listen() -> None:
         async with (
-            httpx.AsyncClient(base_url=program.url, timeout=10) as client,
+            httpx.AsyncClient(base_url=program.url, timeout=60) as client,  # longer than between two heartbeats
             client.stream("GET", f"/sse/environments/{CLIENT_KEY}/stream") as answer,
         ):
             async for block in answer.aiter_text():
-                heard.append(block)  # noqa: PERF401 - looked at while it grows
+                if "data:" in block:
+                    heard.append(block)  # noqa: PERF401 - looked at while it grows
 
     listening = asyncio.create_task(listen())
-    for _ in range(10 * workers):  # every worker holds the old one
-        assert version(await flags(program)) == old
+    async with asking(program) as client:
+        for _ in range(10 * workers):  # every worker holds the old one
+            assert version(await client.get("/api/v1/flags/")) == old
     upstream.version, upstream.value = old + 1, "b"
     await link.client.publish(foretold_subject(CLIENT_KEY), encode(old + 1))
     answer = await until_served(program, old + 1, times=10 * workers)  # by whichever worker
@@ -115,6 +123,9 @@ async def test_documents_heed_a_foretold_version_and_streams_do_not_hear_of_it(
     opening = await first_block(program)
     assert str(encode(old), "ascii") in opening
     assert opening.count("data:") == 1
+    async with asyncio.timeout(30):
+        while not heard:
+            await asyncio.sleep(0.01)
     assert len(heard) == 1
     await announcer.announce(CLIENT_KEY, old + 1)
     async with asyncio.timeout(30):
