@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,7 +222,7 @@ def test_one_kept_answer_serves_those_with_and_without_gzip(site: Site, environm
 def test_a_stampede_beside_a_dead_origin_is_a_few_requests(tmp_path: Path) -> None:
     """Errors are shared for a second: a thousand clients are no thousand tries."""
 
-    async def stampede() -> tuple[Counter[int], int]:
+    async def stampede() -> tuple[Counter[int], int, float]:
         origin = RecordingOrigin()
         async with origin.running():
             port = origin.port
@@ -229,12 +230,14 @@ def test_a_stampede_beside_a_dead_origin_is_a_few_requests(tmp_path: Path) -> No
         await asyncio.to_thread(edge.start)
         try:
             requests = [asking("/api/v1/flags/?v=5", "abc") for _ in range(CROWD)]
+            began = time.monotonic()
             answers = await crowd(edge.port, requests)
+            seconds = time.monotonic() - began
             assert all(each.headers["access-control-allow-origin"] == "*" for each in answers)
-            return Counter(each.status for each in answers), edge.counter("MAIN.s_fetch")
+            return Counter(each.status for each in answers), edge.counter("MAIN.s_fetch"), seconds
         finally:
             await asyncio.to_thread(edge.stop)
 
-    statuses, tries = asyncio.run(stampede())
+    statuses, tries, seconds = asyncio.run(stampede())
     assert statuses == {503: CROWD}
-    assert tries <= 10
+    assert tries <= seconds + 9

@@ -30,7 +30,7 @@ KEYS = ("one", "two", "three")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    life = {"lifetime": 60, "join_window": 20, "heartbeat": HEARTBEAT}
+    life = {"lifetime": 60, "join_window": 50, "heartbeat": HEARTBEAT}
     with installation(tmp_path_factory.mktemp("site"), life=life, waiting_room=True, clients=6000) as running:
         yield running
 
@@ -84,7 +84,7 @@ def test_killed_origin_is_asked_little_and_once_a_key_when_it_is_back(site: Inst
 
 
 def test_clients_of_a_frozen_origin_are_cut_after_three_heartbeats_and_wait_elsewhere(tmp_path: Path) -> None:
-    life = {"lifetime": 60, "join_window": 20, "heartbeat": 1}
+    life = {"lifetime": 60, "join_window": 50, "heartbeat": 1}
     with installation(tmp_path, life=life, waiting_room=True) as site, site.clients(400) as running:
         [origin] = site.origins
         assert site.waiting_room is not None
@@ -108,7 +108,7 @@ def test_clients_of_a_frozen_origin_are_cut_after_three_heartbeats_and_wait_else
 
 
 def test_a_frozen_origin_gives_its_clients_to_the_other_one(tmp_path: Path) -> None:
-    life = {"lifetime": 60, "join_window": 20, "heartbeat": 1}
+    life = {"lifetime": 60, "join_window": 50, "heartbeat": 1}
     with installation(tmp_path, life=life, origins=2, waiting_room=True) as site, site.clients(200) as running:
         assert site.waiting_room is not None
         group = running.open(path("abc"), 200, again_min=0, again_max=500)

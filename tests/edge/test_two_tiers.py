@@ -16,7 +16,7 @@ from tests.stream_server.raw import Answer, open_stream
 
 pytestmark = pytest.mark.slow
 
-LIFE: dict[str, int] = {"lifetime": 6, "join_window": 3, "heartbeat": 2, "edge_tiers": 2}
+LIFE: dict[str, int] = {"lifetime": 8, "join_window": 5, "heartbeat": 2, "edge_tiers": 2}
 HERE = ("127.0.0.1",)
 
 
@@ -50,12 +50,12 @@ def test_clients_at_two_edges_are_one_stream_of_the_origin_and_do_not_loop(tmp_p
         right = stack.enter_context(swarm(outside[1].port, 200, tmp_path, first=left.first_free))
         groups = [(each, each.open(path("abc"), 200, again_min=0, again_max=500)) for each in (left, right)]
         for each, group in groups:
-            assert each.wait_open(group, 3).met
+            assert each.wait_open(group, LIFE["join_window"]).met
         assert site.opened() == 1
         began = time.monotonic()
         version = site.announce("abc")
         for each, group in groups:
-            assert each.wait_holding(group, version, 3).met
+            assert each.wait_holding(group, version, 5).met
         # Over an end.
         for each, group in groups:
             report = each.wait_opened(group, 30, streams=400)
@@ -88,7 +88,7 @@ async def test_the_time_at_the_shield_counts_outside(tmp_path: Path) -> None:
     with tiers(tmp_path) as (site, (left, right)):
         async with await open_stream(left.url) as first, reading(first) as first_end:
             began = time.monotonic()
-            assert first.headers["x-stream-lifetime"] == "6"
+            assert first.headers["x-stream-lifetime"] == str(LIFE["lifetime"])
             assert first.headers["cache-control"] == "no-store, no-transform"
             assert "surrogate-control" not in first.headers
             await asyncio.sleep(2.2)  # time at the shield
@@ -102,7 +102,7 @@ async def test_the_time_at_the_shield_counts_outside(tmp_path: Path) -> None:
                     assert int(third.headers["age"]) <= 1
                     assert await asyncio.to_thread(site.opened) == 2
                 ends = [await each - began for each in (first_end, second_end, third_end)]
-        assert abs(ends[0] - ends[1]) < 1, "they shared one stream"
+        assert abs(ends[0] - ends[1]) < 2, "they shared one stream: another would have ended 2.2 s later"
         assert ends[2] - ends[0] > LIFE["join_window"] - 1, "who came past the join window did not"
 
 
