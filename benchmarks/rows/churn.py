@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import re
 import time
 
 from benchmarks.machine import memory
+from benchmarks.metrics import figure
 from benchmarks.results import Table
 from benchmarks.rows.field import KEY, STANDARD, server, temporary
 from benchmarks.servers_under_test import Server
 
-__all__ = ["churn", "gauge"]
+__all__ = ["churn"]
 
 DRIFT = 0.05
 
@@ -73,20 +72,8 @@ def _left_open(running: Server) -> int:
         return 0  # the references count nothing
     left = -1
     for _ in range(50):
-        left = gauge(running.port, "flagstream_streams_open")
+        left = figure(running.port, "flagstream_streams_open")
         if left == 0:
             break
         time.sleep(0.1)
     return left
-
-
-def gauge(port: int, name: str) -> int:
-    """Return a figure without labels from ``/metrics``, -1 where there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    finally:
-        connection.close()
-    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
-    return int(float(found[1])) if found else -1

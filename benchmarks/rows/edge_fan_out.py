@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.histogram import Histogram, median
+from benchmarks.metrics import figure
 from benchmarks.processes import EndedError
 from benchmarks.results import Table
 from benchmarks.rows.field import KEY, temporary
@@ -19,7 +18,7 @@ from benchmarks.servers_under_test import Server, start
 from benchmarks.swarm import Group, Swarm
 from benchmarks.varnish import Varnish
 
-__all__ = ["BEHIND", "OPENING", "Measured", "environments", "fan_out", "opened_at", "threads", "through"]
+__all__ = ["OPENING", "Measured", "environments", "fan_out", "opened_at", "threads", "through"]
 
 BEHIND: Final[Mapping[str, Any]] = {
     "edge": True,
@@ -59,14 +58,7 @@ def behind(folder: Path, settings: Mapping[str, Any] = BEHIND) -> Iterator[Serve
 
 def opened_at(port: int) -> int:
     """Return how many streams the stream server on `port` has opened."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    finally:
-        connection.close()
-    found = re.search(r"^flagstream_streams_opened_total (\S+)$", text, re.MULTILINE)
-    return int(float(found[1])) if found else 0
+    return figure(port, "flagstream_streams_opened_total")
 
 
 @contextmanager

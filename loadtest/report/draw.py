@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.report.svg import open_streams, two_runs
+from loadtest.report.pictures import open_streams, two_runs
 from loadtest.results import read
 
 __all__ = ["main"]

@@ -11,7 +11,8 @@ import pytest
 
 from loadtest.report import figures
 from loadtest.report.draw import main
-from loadtest.report.svg import Curve, Panel, clock, open_streams, picture, ticks, two_runs
+from loadtest.report.pictures import open_streams, two_runs
+from loadtest.report.svg import Curve, Panel, clock, picture, ticks
 from loadtest.results import Results, written
 from tests.loadtest.report.test_page import HOSTILE
 
