@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from prometheus_client import values
 from flagstream.logs import configure
 from flagstream.settings import load
 from stream_server.app import Place
+from stream_server.leftovers import hold
 from stream_server.lifeline import Lifeline
 from stream_server.serving import serve
 from stream_server.settings import StreamServerSettings
@@ -54,6 +56,7 @@ def main() -> None:
     # By `load`: settings that came with an upgrade, which the running supervisor does not know, have their defaults.
     settings = load(StreamServerSettings, overrides=assignment.settings, environ={})
     configure(program="stream_server", log_format=settings.log_format, level=settings.log_level)
+    hold(Path(assignment.versions).parent)
     _continue_figures(assignment.region)
     place = Place(
         index=assignment.index,

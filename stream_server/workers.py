@@ -11,7 +11,6 @@ import asyncio
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 
 from flagstream.logs import get_logger
 from stream_server.crew import Crew, Seat
+from stream_server.leftovers import shared_folder
 from stream_server.listening import listen, url_of
 from stream_server.reload import READY_WITHIN, Reload
 from stream_server.settings import StreamServerSettings
@@ -41,8 +41,8 @@ def supervise(settings: StreamServerSettings, read: Callable[[], StreamServerSet
     """
     listeners = listen(settings)
     log.info("listening", url=url_of(listeners[0]), workers=settings.workers)
-    with tempfile.TemporaryDirectory(prefix="flagstream-") as folder:
-        asyncio.run(Supervisor(settings, read, listeners, Path(folder)).run())
+    with shared_folder() as folder:
+        asyncio.run(Supervisor(settings, read, listeners, folder).run())
 
 
 class Supervisor:

@@ -1,0 +1,94 @@
+"""What a supervisor that is killed leaves in the folder for temporary files, and who removes it when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_server.leftovers import PREFIX, SETTLED, hold, sweep
+from tests.stream_server.raw import is_alive, program, send, until
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers the one before
+    return tmp_path
+
+
+def made(temporary: Path, name: str = "a") -> Path:
+    """Return a folder as a supervisor makes it, that was made a while ago."""
+    folder = temporary / f"{PREFIX}{name}"
+    (folder / "metrics").mkdir(parents=True)
+    return aged(folder)
+
+
+def aged(folder: Path) -> Path:
+    before = time.time() - SETTLED - 1
+    os.utime(folder, (before, before))
+    return folder
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_supervisor_left_is_removed_by_the_next_and_not_while_a_worker_runs(
+    temporary: Path,
+) -> None:
+    def folders() -> set[Path]:
+        return set(temporary.glob(f"{PREFIX}*"))
+
+    settings: dict[str, Any] = {
+        "nats_url": "nats://127.0.0.1:1",
+        "workers": 1,
+        "supervised": True,
+        "drain": 1,
+        "edge": "false",
+    }
+    with program(temporary, **settings) as server:
+        await until(lambda: bool(list(temporary.glob(f"{PREFIX}*/versions"))), "the worker's table")
+        (left,) = folders()
+        (worker,) = server.children()
+        send(worker, signal.SIGSTOP)
+        server.process.kill()
+        sweep_of_old(left)
+        assert left.exists()
+        send(worker, signal.SIGCONT)
+        await until(lambda: not is_alive(worker), "the end of the worker")
+    with program(temporary, **settings) as server:
+        await until(lambda: bool(folders() - {left}), "a folder of its own")
+        assert not left.exists()
+        (own,) = folders()
+        sweep_of_old(own)
+        assert own.exists()
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+    assert not folders()
+
+
+def sweep_of_old(folder: Path) -> None:
+    aged(folder)
+    sweep()
+
+
+def test_folders_of_nobody_are_removed_and_nothing_else(temporary: Path) -> None:
+    left, held = made(temporary), made(temporary, "held")
+    new = temporary / f"{PREFIX}new"
+    new.mkdir()
+    file = temporary / f"{PREFIX}file"
+    file.touch()
+    link = temporary / f"{PREFIX}link"
+    elsewhere = temporary / "elsewhere"
+    elsewhere.mkdir()
+    link.symlink_to(aged(elsewhere))
+    lock = hold(held)
+    try:
+        sweep()
+        assert not left.exists()
+        assert {path.name for path in temporary.glob(f"{PREFIX}*")} == {path.name for path in (held, new, file, link)}
+    finally:
+        os.close(lock)
