@@ -84,7 +84,7 @@ def test_a_stopping_process_says_that_it_is_not_ready_before_it_stops_accepting(
         os.kill(running.process.pid, signal.SIGTERM)
         wait_until(lambda: client.get("/health").status_code == 503, "readiness to fail")
         assert client.post("/api/projects", json={"name": "late"}).status_code == 201  # for two seconds it accepts
-    assert running.stop() == 0
+    assert ended(running) == 0
 
 
 def test_a_request_under_way_is_answered_before_it_stops(running: Program) -> None:
@@ -99,7 +99,13 @@ def test_a_request_under_way_is_answered_before_it_stops(running: Program) -> No
         wait_until(lambda: not listens(port), "the end of listening")
         connection.sendall(body[5:])
         assert connection.recv(1000).startswith(b"HTTP/1.1 201")
-    assert running.stop() == 0
+    assert ended(running) == 0
+
+
+def ended(started: Program) -> int:
+    """Wait until it has ended by itself and return its status: another signal could find it half gone."""
+    wait_until(lambda: not started.process.running, "the end")
+    return started.process.stop()
 
 
 def listens(port: int) -> bool:
@@ -132,8 +138,7 @@ def test_what_keeps_it_from_starting_is_one_sentence(tmp_path: Path, settings: d
     given: dict[str, Any] = {"database_url": f"sqlite:///{tmp_path / 'f.db'}", **settings}
     failing = publisher(tmp_path, nats_url=NOWHERE, **given)
     failing.start(ready=False)
-    wait_until(lambda: not failing.process.running, "the end")
-    assert failing.process.stop() == 1
+    assert ended(failing) == 1
     assert sentence in failing.output()
     assert "Traceback" not in failing.output()
 
