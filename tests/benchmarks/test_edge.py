@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import edge
 from loadtest.machine import tree
+from tests.forked import forker
 from tests.servers import missing
 
 pytestmark = pytest.mark.slow
@@ -31,6 +32,7 @@ def test_the_short_form_of_a_row_finds_no_fault_and_is_kept(
     for program, package in (("varnishd", "varnish"), ("cc", "gcc")):
         if shutil.which(program) is None:
             missing(program, package)
+    forker()  # which stays for the tests after this one, whichever of them needs it first
     before = set(tree(os.getpid()))
     status = edge.main(["--results", str(tmp_path), row, *SHORT[row]])
     assert status == 0, capfd.readouterr().out
