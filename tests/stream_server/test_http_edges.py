@@ -123,15 +123,16 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch, se
 async def test_a_body_that_stops_coming_ends_with_408_and_one_that_comes_slowly_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(HttpProtocol, "body_pause", 1.0)
+    monkeypatch.setattr(HttpProtocol, "body_pause", 0.3)
     async with running(settings()) as server:
         async with connected(server.url) as client:
             client.send(POST + b"Content-Length: 20\r\n\r\n{")
             assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+        monkeypatch.setattr(HttpProtocol, "body_pause", 2.0)  # no byte of a busy machine is so late
         async with connected(server.url) as client:
             client.send(POST + b"Content-Length: 20\r\n\r\n{")
             for _ in range(19):
-                await asyncio.sleep(0.1)  # longer than the pause in all
+                await asyncio.sleep(0.12)  # longer than the pause in all
                 client.send(b" ")
             status = (await client.head()).split()[1]
             assert status not in {b"408", b"200"}, "there is no such environment and no upstream"
