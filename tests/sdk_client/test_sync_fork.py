@@ -81,6 +81,23 @@ if child:
         program.end()
 
 
+# The child of a bare fork has CPython's lock of the interpreter as it was: with a thread that waits for it, which the
+# child does not have, it hangs for good. So the client's thread stands still elsewhere, and gives that lock up nowhere
+# before it gets there.
+FORK_IN_C = """
+import ctypes
+def fork_in_c():
+    until(lambda: len(os.listdir("/proc/self/task")) == 2)
+    sys.setswitchinterval(1000)
+    held, release = threading.Event(), threading.Event()
+    client._background._loop.call_soon_threadsafe(lambda: (held.set(), release.wait()))
+    held.wait()
+    child = ctypes.PyDLL(None).fork()
+    sys.setswitchinterval(0.005)
+    release.set()
+    return child
+"""
+
 WAYS = {
     "before the start": """
 child = os.fork()
@@ -120,10 +137,10 @@ follow()
 if child:
     end(child)
 """,
-    "in C, without a word to Python": """
-import ctypes
+    "in C, without a word to Python": f"""
+{FORK_IN_C}
 begin()
-child = ctypes.PyDLL(None).fork()
+child = fork_in_c()
 follow()
 if child:
     end(child)
@@ -161,10 +178,10 @@ def follow():
 
 
 def test_a_child_that_python_was_not_told_of_leaves_the_parents_connections_at_its_first_use() -> None:
-    code = """
-import ctypes
+    code = f"""
+{FORK_IN_C}
 begin()
-child = ctypes.PyDLL(None).fork()
+child = fork_in_c()
 if child:
     hear()
     client.close()
