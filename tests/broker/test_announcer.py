@@ -25,7 +25,7 @@ async def stored(link: Link, key: str = "e") -> int:
 
 
 async def put(link: Link, version: int) -> None:
-    await link.client.request(messages.subject("e"), messages.encode(version))
+    await link.client.request(messages.subject("e"), messages.encode(version), timeout=30)
 
 
 async def test_an_older_version_never_covers_a_newer_one_whatever_is_remembered(link: Link) -> None:
@@ -83,7 +83,7 @@ async def test_a_missing_stream_is_made_and_one_that_vanishes_made_again(link: L
 
 async def test_a_message_that_is_no_announcement_is_replaced(link: Link) -> None:
     await provision(link.client)
-    await link.client.request(messages.subject("e"), b"nonsense")
+    await link.client.request(messages.subject("e"), b"nonsense", timeout=30)
     assert await Announcer(link.client).announce("e", T0) == T0
     assert await stored(link) == T0
 
@@ -99,11 +99,10 @@ async def test_a_version_far_ahead_is_not_lowered_and_reported(link: Link) -> No
 
 
 async def test_a_server_that_does_not_answer_is_an_error_in_time(nats_server: NatsServer, link: Link) -> None:
-    announcer = Announcer(link.client, timeout=0.2)
-    await announcer.announce("e", T0)
+    await Announcer(link.client).announce("e", T0)
     nats_server.kill()
     with pytest.raises(NotAnnouncedError):
-        await asyncio.wait_for(announcer.announce("e", T0 + 1), 10)
+        await asyncio.wait_for(Announcer(link.client, timeout=0.2).announce("e", T0 + 1), 10)
 
 
 async def test_what_is_remembered_is_bounded(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,8 +177,8 @@ async def test_what_is_no_announcement_is_counted_and_left_out(link: Link) -> No
     await provision(link.client)
     await put(link, "good", T0)
     for key, payload in {"a": b"", "b": b"{}", "c": b'{"updated_at": 1e300}', "d": b"\xff"}.items():
-        await link.client.request(messages.subject(key), payload)
-    await link.client.request("flags.environment.k€y.updated", messages.encode(T0))
+        await link.client.request(messages.subject(key), payload, timeout=30)
+    await link.client.request("flags.environment.k€y.updated", messages.encode(T0), timeout=30)
     newest = await broker.read_newest(link.client)
     assert newest.versions == {"good": T0}
     assert newest.invalid == 5

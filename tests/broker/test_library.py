@@ -81,7 +81,9 @@ async def test_what_can_never_be_announced_is_refused_at_once(nats_server: NatsS
 async def test_a_version_far_ahead_in_the_broker_is_an_error_that_says_so(nats_server: NatsServer, link: Link) -> None:
     async with Publisher(nats_server.url) as publisher:
         await publisher.publish("e")
-        await link.client.request(messages.subject("e"), messages.encode(messages.now() + 2 * messages.MAX_AHEAD))
+        await link.client.request(
+            messages.subject("e"), messages.encode(messages.now() + 2 * messages.MAX_AHEAD), timeout=30
+        )
         with pytest.raises(PublishError, match="ahead"):
             await publisher.publish("e")
 

@@ -174,7 +174,7 @@ async def test_a_row_that_is_older_than_the_broker_is_raised_and_unknown_keys_ar
             await session.execute(
                 update(Announcement).values(version=before - 86_400_000_000, announced=before - 86_400_000_000)
             )
-        await link.client.request(messages.subject("foreign"), messages.encode(before + 7))
+        await link.client.request(messages.subject("foreign"), messages.encode(before + 7), timeout=30)
 
         async def is_mended() -> bool:
             return await rows(database) == {"e": (before, before), "foreign": (before + 7, before + 7)}
@@ -188,7 +188,7 @@ async def test_a_version_far_ahead_in_the_broker_is_reported_not_adopted_and_blo
     async with publishing(nats_server.url, database, interval=0.2) as publisher:
         await until(lambda: has_compared(publisher.reconciler), "the first comparison")
         ahead = messages.now() + 2 * messages.MAX_AHEAD
-        await link.client.request(messages.subject("e"), messages.encode(ahead))
+        await link.client.request(messages.subject("e"), messages.encode(ahead), timeout=30)
         versions = await change(database, "e", "f", by=publisher.relay.id)
         publisher.relay.push(versions)
 
