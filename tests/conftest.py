@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests import authorities
 from tests.servers import NatsServer, PostgresServer, RedisServer, missing
+
+SHOWN_WITHIN = 20_000
+"""Milliseconds that a page has to show what is expected of it, 5,000 by default: a busy machine takes longer."""
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -136,6 +139,7 @@ def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
         missing("Chromium", "chromium")
+    expect.set_options(timeout=SHOWN_WITHIN)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield chromium
