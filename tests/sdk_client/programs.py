@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,6 +62,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def __enter__(self) -> Self:
@@ -67,8 +71,9 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()  # its children, if any, give up by themselves
+        if error is not None or self.process.poll() is None:
+            with suppress(ProcessLookupError):  # with its children: one that hangs would keep the pipes open
+                os.killpg(self.process.pid, signal.SIGKILL)
         if error is not None:
             print(*self.process.communicate(timeout=60), sep="\n")  # noqa: T201 - pytest shows it
 
