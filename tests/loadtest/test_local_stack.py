@@ -33,7 +33,8 @@ from loadtest.stack import Stack as WantedStack
 from tests.programs import is_alive
 from tests.servers import missing, wait_until
 
-LIFETIME = 25
+LIFETIME = 60
+"""Longer than a deploy takes where others are busy: its stream must not end by itself meanwhile."""
 PROGRAMS = {
     "stream_server": "stream_server",
     "edge": "varnish",
