@@ -110,7 +110,7 @@ def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Visitor]]:
 
     def open_page(url: str = "", *, signed_in: bool = True, **options: Any) -> Visitor:
         context = browser.new_context(**options)
-        context.set_default_timeout(8000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         visitor = Visitor(page, [], [])
