@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from flagstream.settings import load
-from loadtest.results import Delivery, GroupResults, Results
+from loadtest.results import Delivery, GroupResults, Results, Streams
 from loadtest.scenario.reading import names, read
 from loadtest.scenario.schema import Scenario
 from loadtest.scenario.thresholds import condition, judged
@@ -82,7 +82,9 @@ def test_slow_readers_fail_where_a_slow_one_was_told_as_much_as_a_quick_one(shor
     for told in (380, 240):
         deliveries = {"quick": round(400 * shares["quick"]), "slow": round(told * shares["slow"])}
         groups = [
-            GroupResults(name=name, model="", via="", delivery=Delivery(count=count))
+            GroupResults(
+                name=name, model="", via="", streams=Streams(clients=int(shares[name])), delivery=Delivery(count=count)
+            )
             for name, count in deliveries.items()
         ]
         results = Results(name="slow-readers", title="", verdict="passed", groups=groups)
