@@ -40,8 +40,8 @@ _FOR_EVER: Final = 1e9  # far beyond, a lock raises OverflowError
 CLOSE: Final = 5.0
 """Seconds that `close` waits for connections to close, and again for the thread and callbacks to end."""
 
-EXIT: Final = 0.3
-"""The same when the interpreter exits."""
+EXIT: Final = 1.0
+"""The same when the interpreter exits; what a busy machine has not ended by then warns on stderr of its end."""
 
 MARGIN: Final = 1.0
 """Seconds beyond the client's own limit after which its loop is taken for dead."""
