@@ -24,6 +24,9 @@ class Visit:
     versions: list[int] = field(default_factory=list)
     fault: str = ""
     """What no client should meet: a refused or reset connection, a truncated answer."""
+    lifetime: float = 0.0
+    """What its stream was to live, in seconds, and then how long it did from the first byte of its request."""
+    lived: float = 0.0
     over: bool = False
 
 
@@ -61,8 +64,10 @@ class Visits:
                 if not is_stream:
                     await answer.content()
                     return
+                visit.lifetime = float(answer.headers["x-stream-lifetime"])
                 while (chunk := await answer.chunk()) is not None:
                     visit.versions += [version_of(float(each)) for each in NUMBER.findall(chunk)]
+                visit.lived = asyncio.get_running_loop().time() - visit.began
         except (CutError, OSError, EOFError) as error:
             visit.fault = repr(error)
         finally:
