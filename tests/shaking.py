@@ -34,6 +34,7 @@ SPARED = "cache-main"
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--count", type=int, default=1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is frozen is let go on
     ours, theirs = parser.parse_known_args(arguments)
     statuses = [run(theirs) for _ in range(ours.count)]
     if ours.count > 1:
@@ -48,9 +49,13 @@ def run(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="shake-") as folder:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder}/base"]
         pytest = subprocess.Popen([*command, *arguments])
-        while pytest.poll() is None:
-            time.sleep(random.uniform(0, 2 * pause))
-            freeze(pytest.pid, random.uniform(longest / 16, longest))
+        try:
+            while pytest.poll() is None:
+                time.sleep(random.uniform(0, 2 * pause))
+                freeze(pytest.pid, random.uniform(longest / 16, longest))
+        finally:
+            pytest.terminate()
+            pytest.wait()
         return pytest.returncode
 
 

@@ -118,8 +118,7 @@ class Client(NatsClient):
         if not self.is_connected:
             self._drop_pending()  # else it is written to a transport that is gone, which raises half-way
         if self._flush_queue is not None:
-            with contextlib.suppress(OSError):
-                await super().close()
+            await self._close_connection()
         # A reconnection whose cancellation was lost in the same way would connect after all, for nobody to close.
         while self._reconnection_task is not None and not self._reconnection_task.done():
             self._reconnection_task.cancel()
@@ -127,6 +126,17 @@ class Client(NatsClient):
         self._leave_transport()
         self._fail_waiting()
         await asyncio.sleep(0)  # the turn in which the loop lets go of a closed socket
+
+    async def _close_connection(self) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                await super().close()
+        except asyncio.CancelledError:
+            # A reconnection that is cancelled while it waits for the socket's end takes this one's wait along.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            await self._disconnected()
 
     async def request(
         self,

@@ -70,6 +70,23 @@ async def test_closing_ends_a_connection_that_was_never_made() -> None:
     assert link.client.is_closed or not link.client.is_connected
 
 
+async def test_closing_amid_a_reconnection_that_waits_for_its_old_socket_ends_without_a_fault(
+    nats_server: NatsServer,
+) -> None:
+    async with linked(nats_server.url) as link:
+        await link.up.wait()
+        nats_server.pause()
+        for _ in range(40):
+            await link.client.publish("any", bytes(900_000))  # more than the kernel takes: the socket cannot end
+        await until(lambda: truth(not link.client.pending_data_size), "handing everything to the socket")
+        await link.client.force_reconnect()
+        await asyncio.sleep(0)  # the reconnection's first turn, in which it begins to wait
+        await link.client.close()
+        assert link.client.is_closed
+        assert link.lost == 1
+        nats_server.resume()
+
+
 async def test_a_server_that_comes_back_is_found_again_with_one_line_each_in_the_log(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
