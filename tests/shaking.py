@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
                 time.sleep(random.uniform(0, 2 * pause))
                 freeze(pytest.pid, random.uniform(longest / 16, longest))
         finally:
-            pytest.terminate()
+            pytest.send_signal(signal.SIGINT)  # its fixtures end what they have started
             pytest.wait()
         return pytest.returncode
 
