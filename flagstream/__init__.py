@@ -1,8 +1,8 @@
 """Flagstream: feature-flag changes, pushed to every running app within milliseconds.
 
 This package is the command line, which starts the programs, and the leaves that the programs import:
-`flagstream.settings`, `flagstream.logs`, `flagstream.protocol`, `flagstream.cancelling` and `flagstream.endings`. The
-leaves import nothing of ours.
+`flagstream.settings`, `flagstream.logs`, `flagstream.protocol`, `flagstream.cancelling`, `flagstream.endings` and
+`flagstream.temporary`. The leaves import nothing of ours.
 """
 
 __all__ = ["__version__"]

@@ -19,8 +19,8 @@ from prometheus_client import values
 
 from flagstream.logs import configure
 from flagstream.settings import load
+from flagstream.temporary import hold
 from stream_server.app import Place
-from stream_server.leftovers import hold
 from stream_server.lifeline import Lifeline
 from stream_server.serving import serve
 from stream_server.settings import StreamServerSettings

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from flagstream.logs import get_logger
+from flagstream.temporary import temporary_folder
 from stream_server.crew import Crew, Seat
-from stream_server.leftovers import shared_folder
 from stream_server.listening import listen, url_of
 from stream_server.reload import READY_WITHIN, Reload
 from stream_server.settings import StreamServerSettings
@@ -29,6 +29,9 @@ log = get_logger(__name__)
 
 STEADY: Final = 10.0
 """Seconds after which a worker counts as well, and the next restart is at once again."""
+
+PREFIX: Final = "flagstream-workers-"
+"""What the name of the folder begins with in which workers have what they share."""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
@@ -41,7 +44,7 @@ def supervise(settings: StreamServerSettings, read: Callable[[], StreamServerSet
     """
     listeners = listen(settings)
     log.info("listening", url=url_of(listeners[0]), workers=settings.workers)
-    with shared_folder() as folder:
+    with temporary_folder(PREFIX) as folder:
         asyncio.run(Supervisor(settings, read, listeners, folder).run())
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,17 +25,20 @@ from flagstream.cli.loadtest.local_hurting import Hurting
 from flagstream.cli.loadtest.local_parts import Parts
 from flagstream.cli.loadtest.local_processes import Processes
 from flagstream.cli.loadtest.local_settings import drain_of, environ_of
-from flagstream.cli.loadtest.sweeping import PREFIX, sweep
 from flagstream.cli.ports import free_port
 from flagstream.cli.stack import Ports, Stack
 from flagstream.cli.surroundings import Surroundings
 from flagstream.endings import ending
 from flagstream.settings import SettingsError
+from flagstream.temporary import temporary_folder
 from loadtest.messages import Environment
 from loadtest.scenario.schema import Local
 from loadtest.stack import Figures, StackError
 
 __all__ = ["LocalStack"]
+
+PREFIX: Final = "flagstream-loadtest-"
+"""What the name of a stack's temporary folder begins with."""
 
 SHOWN: Final = 2000
 """Characters of what a program said that are shown when it failed."""
@@ -71,9 +73,7 @@ class LocalStack:
         async with AsyncExitStack() as stack:
             folder = self._folder
             if folder is None:
-                sweep()
-                temporary = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
-                folder = Path(stack.enter_context(temporary))
+                folder = stack.enter_context(temporary_folder(PREFIX))
             await self._start(stack, folder)
             self._running = stack.pop_all()
         return self

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from stream_server.leftovers import PREFIX, SETTLED, hold, sweep
+from flagstream.temporary import SETTLED, sweep
+from stream_server.workers import PREFIX
 from tests.stream_server.raw import is_alive, program, send, until
 
 
@@ -20,13 +21,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers the one before
     return tmp_path
-
-
-def made(temporary: Path, name: str = "a") -> Path:
-    """Return a folder as a supervisor makes it, that was made a while ago."""
-    folder = temporary / f"{PREFIX}{name}"
-    (folder / "metrics").mkdir(parents=True)
-    return aged(folder)
 
 
 def aged(folder: Path) -> Path:
@@ -72,23 +66,4 @@ async def test_what_a_killed_supervisor_left_is_removed_by_the_next_and_not_whil
 
 def sweep_of_old(folder: Path) -> None:
     aged(folder)
-    sweep()
-
-
-def test_folders_of_nobody_are_removed_and_nothing_else(temporary: Path) -> None:
-    left, held = made(temporary), made(temporary, "held")
-    new = temporary / f"{PREFIX}new"
-    new.mkdir()
-    file = temporary / f"{PREFIX}file"
-    file.touch()
-    link = temporary / f"{PREFIX}link"
-    elsewhere = temporary / "elsewhere"
-    elsewhere.mkdir()
-    link.symlink_to(aged(elsewhere))
-    lock = hold(held)
-    try:
-        sweep()
-        assert not left.exists()
-        assert {path.name for path in temporary.glob(f"{PREFIX}*")} == {path.name for path in (held, new, file, link)}
-    finally:
-        os.close(lock)
+    sweep(PREFIX)

@@ -1,7 +1,6 @@
-"""The folder of the files that a supervisor's workers share; where it is killed, its successor removes it.
+"""Folders in the place for temporary files that do not outlive their programs: the next program removes what is left.
 
-Supervisor and workers each hold a shared lock on the folder for as long as they run, so that one whose lock is to be
-had is nobody's.
+Who uses one holds a shared lock on it for as long as it runs, so that one whose lock is to be had is nobody's.
 """
 
 from __future__ import annotations
@@ -17,18 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["hold", "shared_folder", "sweep"]
+__all__ = ["hold", "sweep", "temporary_folder"]
 
-PREFIX: Final = "flagstream-workers-"
 SETTLED: Final = 60.0
 """Seconds after which a folder without a lock is nobody's: one that was just made has none yet."""
 
 
 @contextmanager
-def shared_folder() -> Iterator[Path]:
-    """Make a folder for one supervisor, removed at the end, after removing those that killed ones have left."""
-    sweep()
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Make a folder, removed at the end, after removing those of this prefix that killed programs have left."""
+    sweep(prefix)
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         lock = hold(folder)
         try:
@@ -44,9 +42,9 @@ def hold(folder: Path) -> int:
     return descriptor
 
 
-def sweep() -> None:
-    """Remove the folders of this user's supervisors that run no more, nor any worker of theirs."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def sweep(prefix: str) -> None:
+    """Remove this user's folders of this prefix that no program holds."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         if _is_left(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
