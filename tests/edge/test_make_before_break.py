@@ -84,9 +84,12 @@ async def test_clients_change_streams_without_a_gap_and_still_share_each_of_them
             for client in clients:
                 await stack.enter_async_context(client)
             without = changes = 0
+            slowest = 0.0
             while any(len(each.ends) < 2 for each in watched):
                 changes += 1
+                asked = time.monotonic()
                 version = await asyncio.to_thread(site.set, key, changes)
+                slowest = max(slowest, time.monotonic() - asked)
                 await asyncio.sleep(PACE)
                 without += sum(not client.connected for client in clients if client.counts.streams_opened)
             async with asyncio.timeout(30):
@@ -106,4 +109,5 @@ async def test_clients_change_streams_without_a_gap_and_still_share_each_of_them
         assert asked < at or any(at - 1 < moment < at + 1 for moment in stood), "everybody asks before the end"
     assert ends.count(EndKind.ENDED) <= len(ends) / 4
     assert shared <= seconds / JOIN_WINDOW + 1, "the edge opens one for all, every join window"
-    assert max(staleness for each in watched for staleness in each.staleness) < 5
+    late = max(staleness for each in watched for staleness in each.staleness)
+    assert late < 5 + slowest, "nobody misses a change; the machine takes as long as the slowest took to be made"
