@@ -32,6 +32,11 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
         pytest.fail(f"{what} did not happen within {seconds:g} s")
 
 
+async def truth(value: bool) -> bool:
+    """Return `value`, for `until`, whose conditions are awaited."""
+    return value
+
+
 @dataclass(slots=True)
 class Link:
     """One connection and what was heard of it."""

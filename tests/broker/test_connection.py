@@ -14,7 +14,7 @@ from publisher import messages
 from publisher.messages import broker
 from publisher.messages.jetstream import call
 from publisher.provision import provision
-from tests.broker.conftest import Link, linked, until
+from tests.broker.conftest import Link, linked, truth, until
 from tests.servers import NatsServer, free_port
 
 pytestmark = pytest.mark.asyncio
@@ -109,10 +109,6 @@ async def test_a_server_that_comes_back_is_found_again_with_one_line_each_in_the
     lines = [record.getMessage() for record in caplog.records if record.name == "publisher.messages.client"]
     assert lines == ["connected to NATS", "NATS connection lost, reconnecting", "connected to NATS"]
     assert not any(record.exc_info for record in caplog.records)
-
-
-async def truth(value: bool) -> bool:
-    return value
 
 
 async def test_a_request_fails_at_once_when_its_connection_is_lost(nats_server: NatsServer, link: Link) -> None:

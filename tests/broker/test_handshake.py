@@ -10,7 +10,7 @@ import pytest
 from nats import errors
 from nats.aio.msg import Msg
 
-from tests.broker.conftest import Link, linked, until
+from tests.broker.conftest import Link, linked, truth, until
 from tests.servers import NatsServer
 
 pytestmark = pytest.mark.asyncio
@@ -153,11 +153,7 @@ async def test_a_flush_that_could_not_be_sent_fails_and_is_not_sent_over_the_nex
         for flush in flushes:
             with pytest.raises(errors.ConnectionReconnectingError):
                 await asyncio.wait_for(flush, 30)
-        await until(lambda: returned(link), "the return")
+        await until(lambda: truth(link.connected == 2), "the return")
         assert way.sent == b"PING\r\n" * 2  # of the handshake, and nats-py's own after it
         await link.client.flush()
         assert link.client._pongs == []
-
-
-async def returned(link: Link) -> bool:
-    return link.connected == 2

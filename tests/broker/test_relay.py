@@ -17,7 +17,7 @@ from publisher.models import Announcement, Base, Change
 from publisher.provision import Difference, configuration
 from publisher.reconcile import Reconciler
 from publisher.relay import DATABASE_ERRORS, Relay
-from tests.broker.conftest import Link, Publishing, linked, opened, publishing, rows, settled, until
+from tests.broker.conftest import Link, Publishing, linked, opened, publishing, rows, settled, truth, until
 from tests.servers import NatsServer, PostgresServer
 
 pytestmark = pytest.mark.asyncio
@@ -292,10 +292,6 @@ async def test_relay_and_comparison_outlive_a_database_that_goes_away(nats_serve
                 await until(lambda: truth(publisher.reconciler.fault == ""), "the next comparison")
     finally:
         server.stop()
-
-
-async def truth(value: bool) -> bool:
-    return value
 
 
 async def is_written(database: Database, key: str) -> bool:

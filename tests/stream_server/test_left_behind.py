@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flagstream.temporary import SETTLED, sweep
+from flagstream.temporary import sweep
 from stream_server.workers import PREFIX
 from tests.stream_server.raw import is_alive, program, send, until
+from tests.test_temporary import aged
 
 
 @pytest.fixture
@@ -21,12 +20,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers the one before
     return tmp_path
-
-
-def aged(folder: Path) -> Path:
-    before = time.time() - SETTLED - 1
-    os.utime(folder, (before, before))
-    return folder
 
 
 @pytest.mark.asyncio
